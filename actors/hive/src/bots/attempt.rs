@@ -1,4 +1,4 @@
-//! One attempt at a task, as its executor sees it.
+//! One attempt at a task, from the view of its executor.
 
 use std::sync::Arc;
 

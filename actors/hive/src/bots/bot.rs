@@ -276,7 +276,7 @@ impl BotActor {
         self.suspect.is_some() || !self.alone.is_empty()
     }
 
-    /// Begins the next suspect once nothing else is in hand.
+    /// Begins the next suspect once no other attempt runs.
     fn begin_next_suspect(&mut self, ctx: &mut Context<Self>) {
         while self.attempts.is_empty()
             && let Some(claimed) = self.alone.pop_front()

@@ -1,8 +1,7 @@
-//! The log of a bot: what its programs print on their standard error, and what
-//! deia has to say about them.
+//! The log of a bot: the standard error of its programs, and notes of deia about them.
 //!
-//! Whoever logs never waits: lines are put into a bounded buffer that one
-//! thread of the process writes out. What does not fit is counted, and the
+//! Logging never blocks: lines go into a bounded buffer that one thread of the process writes out.
+//! Lines that do not fit are counted, and the count is written as soon as there is room.
 //! count is written as soon as there is room.
 
 mod follow;
@@ -29,10 +28,10 @@ pub use self::follow::{LogFollower, LogPiece, LogStart};
 pub(crate) use self::of_task::of_task;
 use crate::metrics::BOT_LOGS;
 
-/// Bytes that may wait to be written, of one log.
+/// Maximum size of the unwritten lines of one log, in bytes.
 const MAX_PENDING_BYTES: usize = 256 << 10;
 
-/// Where a line comes from.
+/// Origin of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stream {
     /// The standard error of a program.
@@ -50,7 +49,7 @@ impl Stream {
     }
 }
 
-/// An attempt that a line of a log is about; written as `task_...#2`.
+/// The attempt that a line of a log is about, written as `task_...#2`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LoggedAttempt {
     pub(crate) task: TaskId,
@@ -80,14 +79,14 @@ struct Pending {
     text: String,
     /// Lines that did not fit since the last write.
     dropped: u64,
-    /// True if the writer knows of this log, or is at it.
+    /// True if the log is queued for the writer or being written.
     scheduled: bool,
 }
 
 impl BotLog {
-    /// A log at `path`, which is made at the first line. When a line makes it
-    /// greater than `max_bytes`, it is kept as `<path>.1`, in place of an older
-    /// one, and a new one is begun.
+    /// Opens the log at `path`, created with the first line. When a line would make the file
+    /// greater than `max_bytes`, the file is renamed to `<path>.1`, replacing an older one, and a
+    /// new file is begun.
     pub(crate) fn open(path: impl Into<PathBuf>, max_bytes: u64) -> Self {
         Self(Arc::new(Shared {
             path: path.into(),
@@ -98,7 +97,7 @@ impl BotLog {
         }))
     }
 
-    /// Adds a line: time, attempt, stream, text. Control characters are escaped.
+    /// Adds a line: time, attempt, stream, text. Escapes control characters.
     pub(crate) fn line(&self, of: Option<LoggedAttempt>, stream: Stream, text: &str) {
         let mut pending = self.0.lock();
         if pending.text.len() + text.len() > MAX_PENDING_BYTES {
@@ -113,13 +112,13 @@ impl BotLog {
     }
 
     #[cfg(test)]
-    /// Writes that failed so far (a full disk, say). Their lines are lost.
+    /// Returns the number of failed writes (a full disk, for example). Their lines are lost.
     pub(crate) fn write_errors(&self) -> u64 {
         self.0.write_errors.load(Ordering::Relaxed)
     }
 
-    /// Blocks until every line is written, or `limit` has passed; whether all
-    /// are. Not for an arbiter.
+    /// Blocks until every line is written or `limit` has passed. Returns `true` if every line is
+    /// written. Not for an arbiter.
     pub(crate) fn flush(&self, limit: std::time::Duration) -> bool {
         let pending = self.0.lock();
         self.0
@@ -134,7 +133,7 @@ impl Shared {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what waits; `None`, and the writer's interest ends, when nothing does.
+    /// Takes the pending lines; `None` if there are none, and then the log must be scheduled again.
     fn take(&self) -> Option<(String, u64)> {
         let mut pending = self.lock();
         if pending.text.is_empty() && pending.dropped == 0 {
@@ -165,8 +164,8 @@ impl Shared {
     }
 }
 
-/// Hands the log to the thread that writes. Each log is at most once in the
-/// channel (`scheduled`), so it holds no more than there are logs.
+/// Hands the log to the writer thread. Each log is in the channel at most once (`scheduled`), so
+/// the channel is bounded by the number of logs.
 fn schedule(log: &Arc<Shared>) {
     static WRITER: OnceLock<Option<mpsc::Sender<Arc<Shared>>>> = OnceLock::new();
     let writer = WRITER.get_or_init(|| {
@@ -215,14 +214,14 @@ fn append_line(
     out.push('\n');
 }
 
-/// The older log beside `path`.
+/// Returns the path of the older log beside `path`.
 fn older(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".1");
     name.into()
 }
 
-/// Appends whole lines, rotating first when they would make the log too great.
+/// Appends whole lines, rotating first if they would make the log too large.
 fn append(path: &Path, max_bytes: u64, text: &str) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o600);
@@ -248,7 +247,7 @@ fn append(path: &Path, max_bytes: u64, text: &str) -> io::Result<()> {
             continue;
         }
         if let Err(error) = file.write_all(&rest.as_bytes()[..now]) {
-            // No half line that the next one would continue.
+            // Removes half a line, which the next one would continue.
             let _ = file.set_len(length);
             return Err(error);
         }
@@ -258,8 +257,8 @@ fn append(path: &Path, max_bytes: u64, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// How much of `text` fits into `room` bytes in whole lines; its first line in
-/// any case when `at_least_one`.
+/// Returns how many bytes of `text` fit into `room` as whole lines; with `at_least_one`, the first
+/// line is always included.
 fn lines_within(text: &str, room: usize, at_least_one: bool) -> usize {
     if text.len() <= room {
         return text.len();
@@ -272,10 +271,9 @@ fn lines_within(text: &str, room: usize, at_least_one: bool) -> usize {
     }
 }
 
-/// The last lines of the log at `path`, oldest first: at most `lines` of them,
-/// from at most its last `max_bytes` bytes. Continues into the older log when
-/// the newer one has too few. A log that does not exist yet has no lines.
-/// Blocks: not for an arbiter.
+/// Returns the last lines of the log at `path`, oldest first: at most `lines` of them, from at most
+/// its last `max_bytes` bytes. Continues into the older log if the newer one has too few. A missing
+/// log has no lines. Blocks: not for an arbiter.
 ///
 /// # Errors
 /// The log exists and cannot be read.
@@ -293,12 +291,12 @@ pub(crate) fn tail(path: &Path, lines: usize, max_bytes: usize) -> io::Result<Ve
             Err(error) => return Err(error),
         };
         let metadata = file.metadata()?;
-        // Rotated between the two opens: this is the one already read.
+        // The log was rotated between the two opens: this file was read already.
         if newer.replace(metadata.ino()) == Some(metadata.ino()) {
             break;
         }
         let read = read_end(&mut file, metadata.len(), budget)?;
-        // Also what was cut off a first line counts: no gap before it.
+        // The cut-off part of a first line counts as well, so that there is no gap before it.
         let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
         budget = budget.saturating_sub(length);
         for line in String::from_utf8_lossy(&read).lines().rev() {
@@ -311,11 +309,11 @@ pub(crate) fn tail(path: &Path, lines: usize, max_bytes: usize) -> io::Result<Ve
     Ok(found.into())
 }
 
-/// Whole lines from the last `max_bytes` of a file of `length` bytes.
+/// Returns whole lines from the last `max_bytes` of a file of `length` bytes.
 fn read_end(file: &mut File, length: u64, max_bytes: usize) -> io::Result<Vec<u8>> {
     let budget = u64::try_from(max_bytes).unwrap_or(u64::MAX);
     let skipped = length.saturating_sub(budget);
-    // One byte more says whether the first line is whole.
+    // The byte before says whether the first line is whole.
     file.seek(SeekFrom::Start(skipped.saturating_sub(1)))?;
     let mut bytes = Vec::new();
     file.take(length - skipped.saturating_sub(1))

@@ -1,11 +1,11 @@
-//! Events of the log about bots in the tree.
+//! Audit events for what happens to bots in the tree.
 
 use deia_model::{Action, BotName, NewEvent};
 use deia_supervision::EventKind;
 
 use super::registry::{BotGauges, Trouble};
 
-/// The event that tells of it, if any; what is seen goes onto the gauges.
+/// Returns the event to record, if any, and notes the observation on the gauges.
 pub(super) fn log_event_of(
     kind: &EventKind,
     name: &BotName,
@@ -75,7 +75,7 @@ mod tests {
     use crate::bots::registry::BotRegistry;
 
     #[test]
-    fn what_befalls_a_bot_is_logged_and_shown_until_it_is_over() {
+    fn events_of_a_bot_are_recorded_and_shown_until_they_are_over() {
         let stuck = || EventKind::Stuck {
             message_type: Some("Run"),
         };

@@ -1,11 +1,11 @@
-//! Output of programs: kept in memory up to a limit, and then in a file of the
-//! data directory; readable while it is printed.
+//! Output of programs: held in memory up to a limit, then in a file of the data directory; readable
+//! while the program runs.
 //!
-//! An attempt keeps its output in `outputs/<task>/<attempt>`: a success when its result
-//! cannot hold all of the output, every other attempt always, as an empty file when
-//! nothing was printed. The files of the last attempts stay (`tasks.kept_outputs`); an
-//! attempt that begins removes older ones by their numbers, so never that of a later
-//! attempt. All files of a task are removed with the task.
+//! The output of an attempt is stored in `outputs/<task>/<attempt>`: for a success only if its
+//! result cannot hold all of the output, for every other attempt always, as an empty file if
+//! nothing was printed. The files of the last attempts stay (`tasks.kept_outputs`); a starting
+//! attempt removes older files by their numbers, and so never one of a later attempt. All files of
+//! a task are removed with the task.
 
 mod read;
 mod spool;
@@ -30,14 +30,13 @@ pub(crate) use self::spool::{OutputSpool, SpoolError, Spooled};
 /// Limits of output in memory and in a file, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OutputLimits {
-    /// In memory, and so in a result (`tasks.max_output_bytes`).
+    /// Limit in memory, and so in a result (`tasks.max_output_bytes`).
     pub(crate) memory: u64,
-    /// In a file (`tasks.max_output_file_bytes`).
+    /// Limit of a file (`tasks.max_output_file_bytes`).
     pub(crate) file: u64,
 }
 
-/// The outputs of all running programs, and where files of them are. Cheap to
-/// clone.
+/// The outputs of all running programs, and the directory of their files. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Outputs(Arc<Inner>);
 
@@ -56,7 +55,7 @@ struct Running {
 
 #[derive(Default)]
 struct SoFar {
-    /// All of it, as long as there is no file.
+    /// The whole output as long as there is no file.
     memory: Vec<u8>,
     file: Option<Arc<File>>,
 }
@@ -65,7 +64,7 @@ struct SoFar {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Grown {
     length: u64,
-    /// Nothing more will come.
+    /// True if the output is complete.
     over: bool,
 }
 
@@ -85,7 +84,7 @@ impl Outputs {
         }))
     }
 
-    /// Begins to keep what an attempt prints.
+    /// Begins to store the output of an attempt.
     pub(crate) fn keep(&self, task: TaskId, attempt: u32, limits: OutputLimits) -> OutputSpool {
         let running = Arc::new(Running {
             attempt,
@@ -96,19 +95,19 @@ impl Outputs {
         OutputSpool::new(self.clone(), task, running, limits)
     }
 
-    /// Returns the output of a running attempt, from there on; `None` when no attempt
-    /// of the task prints now.
+    /// Returns the output of a running attempt from that offset on; `None` if no attempt of the
+    /// task runs a program now.
     pub(crate) fn running(&self, task: TaskId, offset: u64) -> Option<TaskOutput> {
         let running = self.0.running.get(&task).map(|it| Arc::clone(&it))?;
         Some(TaskOutput::running(running, offset))
     }
 
-    /// Refuses to write while only the reserve of a full disk is left.
+    /// Fails while only the reserve of a full disk is left.
     fn check_room(&self) -> io::Result<()> {
         reserve::leave_alone(&self.0.data_dir)
     }
 
-    /// The file of an attempt.
+    /// Returns the path of the file of an attempt.
     pub(crate) fn file(&self, task: TaskId, attempt: u32) -> PathBuf {
         self.directory(task).join(attempt.to_string())
     }
@@ -118,11 +117,10 @@ impl Outputs {
         self.0.directory.join(task.to_string())
     }
 
-    /// Removes the files of a task. That there are none is fine. Blocks: not
-    /// for an arbiter.
+    /// Removes the files of a task; missing files are fine. Blocks: not for an arbiter.
     ///
     /// # Errors
-    /// They are there and cannot be removed.
+    /// The files exist and cannot be removed.
     pub(crate) fn remove(&self, task: TaskId) -> io::Result<()> {
         remove_directory(&self.directory(task))
     }
@@ -130,7 +128,7 @@ impl Outputs {
     /// Removes the files of the attempts up to `last`. Blocks: not for an arbiter.
     ///
     /// # Errors
-    /// They are there and cannot be removed.
+    /// The files exist and cannot be removed.
     pub(crate) fn remove_up_to(&self, task: TaskId, last: u32) -> io::Result<()> {
         for (attempt, _) in self.attempts(task)? {
             if attempt <= last {
@@ -140,8 +138,8 @@ impl Outputs {
         Ok(())
     }
 
-    /// Returns the attempts of a task that have a file, and its length in bytes.
-    /// Blocks: not for an arbiter.
+    /// Returns the attempts of a task that have a file, each with its length in bytes. Blocks: not
+    /// for an arbiter.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -165,7 +163,7 @@ impl Outputs {
         Ok(found)
     }
 
-    /// The tasks that have files. Blocks: not for an arbiter.
+    /// Returns the tasks that have files. Blocks: not for an arbiter.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -178,7 +176,7 @@ impl Outputs {
         let mut tasks = Vec::new();
         for entry in entries {
             let name = entry?.file_name();
-            // What is not ours stays.
+            // Foreign files stay.
             tasks.extend(name.to_str().and_then(|name| name.parse::<TaskId>().ok()));
         }
         Ok(tasks)

@@ -1,4 +1,4 @@
-//! Progress of attempts, as their programs say or as time tells.
+//! Progress of attempts, reported by their programs or estimated from time.
 
 use std::{
     sync::{
@@ -17,20 +17,19 @@ use super::bot::{Attempt, AttemptKey, BotActor};
 /// The progress of an attempt. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) enum Progress {
-    /// It says so itself: the bits of the last number; of one that is none before
-    /// the first.
+    /// Reported by the attempt: the bits of the last number, and those of a NaN before the first.
     Told(Arc<AtomicU64>),
-    /// It takes so long.
+    /// Estimated from the expected duration.
     Timed { began: Instant, takes: Duration },
 }
 
 impl Progress {
-    /// Of one that has said nothing yet.
+    /// Returns the progress of an attempt that has reported nothing yet.
     pub(crate) fn told() -> Self {
         Self::Told(Arc::new(AtomicU64::new(f64::NAN.to_bits())))
     }
 
-    /// Of one that begins now.
+    /// Returns the progress of an attempt that begins now.
     pub(crate) fn timed(takes: Duration) -> Self {
         let began = Instant::now();
         Self::Timed { began, takes }
@@ -58,8 +57,8 @@ impl Progress {
 }
 
 impl BotActor {
-    /// Reports the progress of all its attempts in one command. The next one makes up for
-    /// a report that is lost.
+    /// Reports the progress of all attempts in one command. A lost report is replaced by the next
+    /// one.
     pub(super) fn note_progress(&mut self, ctx: &mut Context<Self>) {
         let news = |(key, attempt): (&AttemptKey, &mut Attempt)| {
             let progress = attempt.progress.now()?;
@@ -76,15 +75,14 @@ impl BotActor {
             let noting = async move { ledger.apply(NoteProgress(reports)).await };
             ctx.spawn(noting.into_actor(self).map(|noted, _, _| {
                 if let Err(error) = noted {
-                    tracing::debug!(%error, "progress could not be noted");
+                    tracing::debug!(%error, "the progress of attempts could not be recorded");
                 }
             }));
         }
     }
 }
 
-/// The progress that a line of a program tells of: a number from 0 to 1, or a
-/// percentage.
+/// Parses the progress from a line of a program: a number from 0 to 1, or a percentage.
 pub(crate) fn parse(line: &str) -> Option<f64> {
     let line = line.trim();
     let progress = match line.strip_suffix('%') {
@@ -99,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_programs() {
+    fn progress_is_parsed_from_lines() {
         for (line, expected) in [
             ("0", Some(0.0)),
             ("0.25", Some(0.25)),
@@ -121,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_word_counts() {
+    fn last_report_of_progress_counts() {
         let progress = Progress::told();
         assert_eq!(progress.now(), None);
         progress.tell(0.2);

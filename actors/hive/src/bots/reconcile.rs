@@ -4,33 +4,32 @@ use std::collections::{HashMap, HashSet};
 
 use deia_model::{BotDesired, BotGeneration, BotName, BotRecord};
 
-/// The running part of a bot.
+/// The running instance of a bot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Running {
     pub(super) generation: BotGeneration,
-    /// True if it knows that it shall take nothing new.
+    /// True if the bot knows that it must take nothing new.
     pub(super) draining: bool,
 }
 
-/// Something to do to one bot.
+/// A step towards the wanted state of one bot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Start it.
+    /// Start the bot.
     Start(BotName),
-    /// Stop it and start it again, as it is wanted now.
+    /// Stop the bot and start it again with its new specification.
     Replace(BotName),
-    /// Tell it to take nothing new, and look again when it has nothing in hand.
+    /// Tell the bot to take nothing new, and compare again once it has no tasks.
     Drain(BotName),
-    /// Let it take tasks again.
+    /// Let the bot take tasks again.
     Resume(BotName),
-    /// Record that it has nothing in hand any more, so that it is stopped.
+    /// Record that the bot has no tasks any more, so that it is stopped.
     Drained(BotName),
-    /// Stop it.
+    /// Stop the bot.
     Stop(BotName),
 }
 
-/// Returns the steps, leaving out bots to which something is being done.
-/// `with_tasks` are the bots that have tasks in hand.
+/// Returns the steps, leaving out busy bots. `with_tasks` are the bots that hold tasks.
 pub(super) fn reconcile(
     wanted: &[BotRecord],
     running: &HashMap<BotName, Running>,
@@ -50,7 +49,7 @@ pub(super) fn reconcile(
             (BotDesired::Launched, Some(_)) => None,
             (BotDesired::Draining, _) if !has_tasks => Some(Step::Drained(name())),
             (BotDesired::Draining, Some(_)) => Some(Step::Drain(name())),
-            // The tasks that it has in hand go back: it does not work.
+            // The tasks that the bot holds are given back, as it does not work.
             (BotDesired::Draining, None) => None,
             (BotDesired::Stopped, Some(_)) => Some(Step::Stop(name())),
             (BotDesired::Stopped, None) => None,
@@ -92,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table() {
+    fn steps_follow_wanted_and_running_state() {
         use BotDesired::{Draining, Launched, Stopped};
         let b: BotName = "b".parse().unwrap();
         let runs = Running {
@@ -130,7 +129,7 @@ mod tests {
                 Some(Step::Replace),
             ),
             (wanted(Launched, 2, 1), Some(runs), false, true, none),
-            // Launched while it drained: it goes on, unless it is another by now.
+            // Launched while it drained: the bot continues, unless its specification has changed.
             (
                 wanted(Launched, 1, 1),
                 Some(drains),
@@ -152,7 +151,7 @@ mod tests {
                 false,
                 Some(Step::Drain),
             ),
-            // Told again: an earlier word may have been lost.
+            // Repeated, as an earlier message may have been lost.
             (
                 wanted(Draining, 1, 1),
                 Some(drains),

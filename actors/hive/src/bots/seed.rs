@@ -1,14 +1,14 @@
-//! The bots of the settings, which a new hive starts with.
+//! The bots that a new hive is created with, from the settings.
 
 use deia_ledger::{Apply, CommandLog, PutBot, SetDesired, StoreError};
 use deia_model::BotDesired;
 
 use crate::config::Config;
 
-/// Puts the bots of `bots.seed` into the store and launches them.
+/// Stores the bots of `bots.seed` and launches them.
 ///
 /// # Errors
-/// The store does not take them.
+/// The store does not accept the bots.
 pub(crate) async fn seed_bots(ledger: &dyn CommandLog, config: &Config) -> Result<(), StoreError> {
     for bot in &config.bots.seed {
         let put = PutBot {

@@ -1,4 +1,4 @@
-//! The simulated executor: behaves as its profile says, the same way each time.
+//! The simulated executor: behaves as its profile says, deterministically.
 
 use std::{
     sync::{
@@ -21,33 +21,32 @@ use super::{
     progress::Progress,
 };
 
-/// Characters of a task's content that are echoed.
+/// Number of characters of a task's content that are echoed.
 const ECHO_CHARS: usize = 64;
 
 /// The fate of a simulated attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It does what was asked.
+    /// The attempt succeeds.
     Succeed,
-    /// It does not.
+    /// The attempt fails.
     Fail,
-    /// It takes the bot down.
+    /// The attempt takes the bot down.
     Crash,
-    /// It never ends by itself.
+    /// The attempt never ends by itself.
     Hang,
 }
 
 /// The plan of one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SimulatedPlan {
-    /// Time that it takes.
+    /// Duration of the attempt.
     pub(crate) latency: Duration,
     /// Fate of the attempt.
     pub(crate) fate: Fate,
 }
 
-/// Draws plans from a profile: the same profile gives the same plans in the
-/// same order.
+/// Draws plans from a profile: equal profiles give equal sequences of plans.
 #[derive(Clone, Debug)]
 pub(crate) struct Simulator {
     profile: SimulatedProfile,
@@ -55,7 +54,7 @@ pub(crate) struct Simulator {
 }
 
 impl Simulator {
-    /// Makes a sequence that begins with the profile's seed.
+    /// Returns a sequence that begins with the profile's seed.
     pub(crate) fn new(profile: SimulatedProfile) -> Self {
         Self {
             profile,
@@ -63,8 +62,8 @@ impl Simulator {
         }
     }
 
-    /// The next plan. Two draws each, whatever the profile, so that a change of
-    /// one share does not shift the rest.
+    /// Returns the next plan. Every plan takes two draws, so that a change of one share does not
+    /// shift the rest.
     pub(crate) fn draw(&mut self) -> SimulatedPlan {
         let latency = self.next_u64();
         let fate = self.next_unit();
@@ -72,7 +71,7 @@ impl Simulator {
             .profile
             .latency_max_ms
             .saturating_sub(self.profile.latency_min_ms);
-        // Spans are far below 2^64: the bias of the remainder is nothing.
+        // Spans are far below 2^64, so the bias of the remainder is negligible.
         let latency_ms = self.profile.latency_min_ms + latency % (span.saturating_add(1));
         SimulatedPlan {
             latency: Duration::from_millis(latency_ms),
@@ -89,7 +88,7 @@ impl Simulator {
         z ^ (z >> 31)
     }
 
-    /// Evenly from 0 up to, not including, 1.
+    /// Returns a number evenly distributed in [0, 1).
     fn next_unit(&mut self) -> f64 {
         #[allow(clippy::cast_precision_loss, reason = "53 bits fit exactly")]
         let numerator = (self.next_u64() >> 11) as f64;
@@ -97,8 +96,8 @@ impl Simulator {
     }
 }
 
-/// The shares as they lie on the unit interval: hang, crash, success, failure.
-/// Hanging and crashing come out of the successes when the sum is above 1.
+/// Maps a number of the unit interval to a fate, in this order: hang, crash, success, failure. If
+/// the shares sum to more than 1, hangs and crashes replace successes.
 fn fate_of(profile: &SimulatedProfile, draw: f64) -> Fate {
     let crash_from = profile.hang_rate;
     let success_from = crash_from + profile.crash_rate;
@@ -113,8 +112,8 @@ fn fate_of(profile: &SimulatedProfile, draw: f64) -> Fate {
     }
 }
 
-/// Factory for simulated executors. A restart of the bot goes on with the sequence of
-/// draws, or the draw that took the bot down would come first again.
+/// Factory for simulated executors. A restarted bot continues the sequence of draws; otherwise the
+/// draw that took the bot down would come first again.
 pub(super) struct SimulatedFactory {
     profile: SimulatedProfile,
     simulator: Arc<Mutex<Simulator>>,
@@ -157,7 +156,7 @@ impl Executor for Simulation {
         let no_load = profile.cpu_ms == 0 && profile.memory_bytes == 0;
         let at_once =
             no_load && plan.latency.is_zero() && matches!(plan.fate, Fate::Succeed | Fate::Fail);
-        // Without latency and load the first poll ends it: no task of its own is needed.
+        // Without latency and load the first poll ends the attempt, so no task is spawned.
         if at_once
             && let Some(Ok(result)) = play(plan, &profile, &claimed, stop.clone()).now_or_never()
         {
@@ -170,7 +169,7 @@ impl Executor for Simulation {
     }
 }
 
-/// Plays one attempt. A stop ends it at once.
+/// Simulates one attempt. A stop ends it at once.
 pub(crate) async fn play(
     plan: SimulatedPlan,
     profile: &SimulatedProfile,
@@ -212,7 +211,7 @@ enum Interruption {
     NoMemory,
 }
 
-/// Takes the time, the memory and the CPU that the plan asks for.
+/// Uses the time, the memory and the CPU that the plan asks for.
 async fn work(plan: SimulatedPlan, profile: &SimulatedProfile) -> Result<(), Interruption> {
     let _burden = match (profile.memory_bytes, profile.cpu_ms) {
         (0, 0) => {
@@ -231,15 +230,14 @@ async fn work(plan: SimulatedPlan, profile: &SimulatedProfile) -> Result<(), Int
     Ok(())
 }
 
-/// No latency does not touch the timer.
+/// Waits. Without latency the timer is not touched.
 async fn wait(latency: Duration) {
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }
 }
 
-/// Memory that is held and CPU time that is burnt, off the arbiter. Dropping it
-/// ends both.
+/// Memory held and CPU time burnt off the arbiter. Dropping it ends both.
 struct Load {
     dropped: Arc<AtomicBool>,
     thread: tokio::task::JoinHandle<Option<Held>>,
@@ -271,7 +269,7 @@ impl Drop for Load {
     }
 }
 
-/// Memory, every page of it touched.
+/// Allocated memory with every page touched.
 struct Held(Vec<u8>);
 
 impl Held {
@@ -285,7 +283,7 @@ impl Held {
 }
 
 impl Drop for Held {
-    /// Giving back much memory takes time: not on an arbiter.
+    /// Frees the memory off the arbiter: that takes time.
     fn drop(&mut self) {
         let memory = std::mem::take(&mut self.0);
         if let (false, Ok(runtime)) = (memory.is_empty(), tokio::runtime::Handle::try_current()) {
@@ -294,7 +292,7 @@ impl Drop for Held {
     }
 }
 
-/// Uses up that much time of a CPU, or until told to end.
+/// Burns that much CPU time, or until told to end.
 fn burn(cpu: Duration, told_to_end: &AtomicBool) {
     let used = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
     let until = used() + cpu;
@@ -305,7 +303,7 @@ fn burn(cpu: Duration, told_to_end: &AtomicBool) {
     }
 }
 
-/// Returns the answer of a success: the bot, and the beginning of the content.
+/// Returns the answer of a success: the bot and the beginning of the content.
 fn answer(claimed: &ClaimedTask) -> String {
     #[derive(serde::Serialize)]
     struct Answer<'a> {

@@ -4,10 +4,9 @@ use deia_model::{BotDesired, BotStatus, Timestamp};
 
 use super::registry::BotSnapshot;
 
-/// A bot that was restarted within this time is `degraded`, in
-/// milliseconds.
+/// Time after a restart during which a bot is `degraded`, in milliseconds.
 const RECENT_RESTART_MS: u64 = 60_000;
-/// Derives the status of a bot from its desired and its observed state. A bot fails
+/// Returns the status of a bot, derived from its desired and its observed state. A bot is failing
 /// after `failing_after` faults in a row.
 pub(crate) fn observed_status(
     desired: BotDesired,

@@ -1,4 +1,4 @@
-//! Bots as a subsystem.
+//! The bots as a subsystem.
 
 use std::{num::NonZero, sync::Arc, thread, time::Duration};
 
@@ -32,12 +32,12 @@ pub(crate) struct Bots {
 /// The subsystems that bots need.
 pub(crate) struct BotNeeds<'a> {
     pub(crate) access: &'a AccessApi,
-    /// Addresses for what bots report of their capacity.
+    /// Recipients of the bots' capacity reports.
     pub(crate) capacity_reports: CapacityReports,
-    /// Told of every read of all bots.
+    /// Notified of every read of all bots.
     pub(crate) bot_reads: Arc<dyn BotReads>,
     pub(crate) secrets: &'a Secrets,
-    /// The reaper of their programs.
+    /// Guardian of the bots' programs.
     pub(crate) reaper: ReaperHandle,
 }
 
@@ -46,7 +46,7 @@ impl Bots {
         let config = deps.settings.get();
         let (registry, outputs) = (BotRegistry::default(), Outputs::of(&config.data_dir));
         tree.root(|root| root.group(THREADS, config.bots.arbiters_of(cpus())));
-        // An actor of a bot that blocks delays other bots, never what schedules them.
+        // A bot that blocks its thread delays other bots, but never the scheduler.
         let bots = on_group(
             SupervisorSpec::dynamic("bots").max_children(config.bots.max_bots as usize),
             THREADS,
@@ -79,7 +79,7 @@ impl Bots {
         &self.outputs
     }
 
-    /// Lets the launcher start the bots that are wanted.
+    /// Makes the launcher start the wanted bots.
     ///
     /// # Errors
     /// The launcher takes no messages.
@@ -88,7 +88,7 @@ impl Bots {
         told.map_err(|_| StartError::failed("the launcher takes no messages"))
     }
 
-    /// Ends what still runs, and the bots, within that time.
+    /// Ends the running attempts, and then the bots, within that time.
     pub(crate) async fn stop(&self, limit: Duration) {
         let (done, stopped) = oneshot::channel();
         if self.launcher.tell(StopEverything(done)).is_err() {
@@ -107,8 +107,7 @@ impl Subsystem for Bots {
     fn on_commit(&self, notices: &[CommitNotice]) {
         for notice in notices {
             match notice {
-                // A message that finds no room is made up for: the launcher looks at the
-                // store from time to time.
+                // A lost message is made up for by the launcher's periodic comparison.
                 CommitNotice::BotChanged { .. } => drop(self.launcher.tell(BotsChanged)),
                 CommitNotice::CancelRequested(cancelling) => {
                     drop(self.launcher.tell(TaskCancelled(cancelling.clone())));

@@ -1,20 +1,20 @@
-//! Following a bot's log: what is there, and then what comes, at the reader's pace.
+//! Following a bot's log: its present lines, and then new ones, at the reader's pace.
 
 use std::{io, path::PathBuf};
 
 use super::positions::Whole;
 
-/// The most that is read at a time, in bytes. No line of ours is longer.
+/// Maximum size of one read, in bytes. No line written by deia is longer.
 const CHUNK_BYTES: u64 = 64 << 10;
-/// How far back the first lines are sought, in bytes.
+/// Size of the part of the log searched for the first lines, in bytes.
 const MAX_TAIL_BYTES: u64 = 1 << 20;
 
-/// Where to begin in a log.
+/// Position at which to begin in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogStart {
     /// This many lines before the end.
     Lines(usize),
-    /// At this position: the `position` of the last line that was seen.
+    /// At this position: the `position` of the last line seen.
     Position(u64),
 }
 
@@ -23,22 +23,22 @@ pub enum LogStart {
 pub enum LogPiece {
     /// A line.
     Line {
-        /// The position after it.
+        /// Position after the line.
         position: u64,
         /// The line, without its end.
         text: String,
     },
-    /// Lines that are not there any more: the reader was slower than the log was
-    /// rotated, or comes too late.
+    /// Lines that were removed already: the log was rotated faster than it was read, or the reader
+    /// came too late.
     Gap {
-        /// Where the log goes on.
+        /// Position at which the log continues.
         position: u64,
-        /// How many bytes are missing; 0 when that is not known.
+        /// Number of missing bytes; 0 if unknown.
         missed_bytes: u64,
     },
 }
 
-/// A reader of a bot's log. What it holds in memory is bounded.
+/// A reader of a bot's log, in bounded memory.
 #[derive(Clone, Debug)]
 pub struct LogFollower {
     path: PathBuf,
@@ -55,7 +55,7 @@ impl LogFollower {
         }
     }
 
-    /// What comes next, at most 64 KiB; nothing when there is nothing new yet.
+    /// Returns the next pieces, at most 64 KiB; none if there is nothing new yet.
     ///
     /// # Errors
     /// The log cannot be read.
@@ -92,9 +92,9 @@ impl LogFollower {
         let full = bytes.len() as u64 == CHUNK_BYTES;
         let whole = match bytes.iter().rposition(|byte| *byte == b'\n') {
             Some(last) => &bytes[..=last],
-            // Not a line of ours; better cut than never shown.
+            // Not a line written by deia: better cut than never shown.
             None if full => &bytes,
-            // It is being written.
+            // The line is being written.
             None => &[],
         };
         for line in whole.split_inclusive(|byte| *byte == b'\n') {
@@ -109,11 +109,11 @@ impl LogFollower {
     }
 }
 
-/// Where that many lines before the end begin.
+/// Returns the position of that many lines before the end.
 fn before_end(log: &mut Whole, lines: usize) -> io::Result<u64> {
     let from = log.begins().max(log.ends().saturating_sub(MAX_TAIL_BYTES));
     let mut bytes = log.read(from, log.ends() - from)?;
-    // A line that is being written comes later, and whole.
+    // A line that is being written is returned later, and whole.
     let end = bytes.iter().rposition(|byte| *byte == b'\n');
     bytes.truncate(end.map_or(0, |last| last + 1));
     let starts: Vec<usize> = line_starts(&bytes, from == log.begins()).collect();
@@ -122,7 +122,7 @@ fn before_end(log: &mut Whole, lines: usize) -> io::Result<u64> {
     Ok(from + at as u64)
 }
 
-/// Where whole lines begin in these bytes.
+/// Returns the positions of whole lines in these bytes.
 fn line_starts(bytes: &[u8], first_is_whole: bool) -> impl Iterator<Item = usize> {
     let after_ends = bytes
         .iter()
@@ -133,7 +133,7 @@ fn line_starts(bytes: &[u8], first_is_whole: bool) -> impl Iterator<Item = usize
     first.into_iter().chain(after_ends)
 }
 
-/// The position itself when a line begins there, else where the next one does.
+/// Returns the position itself if a line begins there, else the position of the next line.
 fn line_from(log: &mut Whole, position: u64) -> io::Result<u64> {
     if position <= log.begins() || position >= log.ends() {
         return Ok(position);
@@ -167,7 +167,7 @@ mod tests {
         assert!(log.flush(Duration::from_secs(60)));
     }
 
-    /// The numbers of the lines that come, -1 for a gap; and the last position.
+    /// Returns the numbers of the next lines, -1 for a gap, and the last position.
     fn numbers(follower: &mut LogFollower) -> (Vec<i64>, u64) {
         let (mut found, mut last) = (Vec::new(), 0);
         loop {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_missed_or_seen_twice_through_rotations() {
+    fn follower_sees_every_line_once_through_rotations() {
         let dir = tempfile::tempdir().unwrap();
         let (log, path) = log(&dir);
         let mut follower = LogFollower::new(path.clone(), LogStart::Lines(10));
@@ -202,12 +202,12 @@ mod tests {
             say(&log, n, n + 25);
             let (found, position) = numbers(&mut follower);
             seen.extend(found);
-            // Somebody else goes on from there.
+            // Another reader continues from this position.
             follower = LogFollower::new(path.clone(), LogStart::Position(position));
         }
         assert_eq!(seen, (0..1_000).collect::<Vec<i64>>());
         assert!(std::fs::metadata(super::super::older(&path)).is_ok());
-        // A server that starts anew counts on.
+        // A restarted server continues the positions.
         let (log, _) = self::log(&dir);
         say(&log, 1_000, 1_050);
         assert_eq!(
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_too_slow_learns_of_the_gap() {
+    fn slow_follower_is_told_of_a_gap() {
         let dir = tempfile::tempdir().unwrap();
         let (log, path) = log(&dir);
         say(&log, 0, 10);
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn it_begins_where_a_line_begins() {
+    fn follower_begins_at_the_start_of_a_line() {
         let dir = tempfile::tempdir().unwrap();
         let (log, path) = log(&dir);
         say(&log, 0, 3);
@@ -254,7 +254,7 @@ mod tests {
         ] {
             assert_eq!(first(start), expected, "{start:?}");
         }
-        // Half a line is not shown before its other half is there.
+        // Half a line is not shown before its other half is written.
         let mut follower = LogFollower::new(path.clone(), LogStart::Lines(0));
         let write = |text: &str| {
             use std::io::Write as _;

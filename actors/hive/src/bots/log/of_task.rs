@@ -1,4 +1,4 @@
-//! The lines of a bot's log that are about one task.
+//! The lines of a bot's log about one task.
 
 use std::{
     collections::VecDeque,
@@ -11,8 +11,8 @@ use deia_model::{BotName, TaskId, TaskLogLine, Timestamp};
 
 use super::older;
 
-/// Returns the last `max` lines about a task in the log at `path`, of one attempt
-/// or all, and how many there are. Blocks: not for an arbiter.
+/// Returns the last `max` lines about a task in the log at `path`, of one attempt or all, and the
+/// total number of such lines. Blocks: not for an arbiter.
 ///
 /// # Errors
 /// The log exists and cannot be read.
@@ -50,7 +50,7 @@ pub(crate) fn of_task(
     Ok((found, total))
 }
 
-/// Reads `<time> <task>#<attempt> <stream> <text>`.
+/// Parses `<time> <task>#<attempt> <stream> <text>`.
 fn parse(line: &str, about: &str, bot: &BotName) -> Option<TaskLogLine> {
     let (at, rest) = line.split_once(' ')?;
     let (attempt, rest) = rest.strip_prefix(about)?.split_once(' ')?;

@@ -1,9 +1,9 @@
-//! Positions in a bot's log that hold through rotations: a line keeps the number
-//! of bytes that were ever logged before it.
+//! Positions in a bot's log that stay valid through rotations: the position of a line is the number
+//! of bytes ever logged before it.
 //!
-//! Beside the log, `<path>.at` says which file begins at which position. It is
-//! written when a file is begun, so it tells of the newest file or, after a
-//! crash right then, of the one before.
+//! A file beside the log, `<path>.at`, says which file begins at which position. It is written when
+//! a log file is begun, so it describes the newest file or, after a crash at that moment, the one
+//! before.
 
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -14,26 +14,26 @@ use std::{
 
 use super::older;
 
-/// How often the files are looked at anew when they are rotated meanwhile.
+/// Number of reads of the files if they are rotated meanwhile.
 const TRIES: u32 = 8;
-/// No note is longer.
+/// Maximum size of a note, in bytes.
 const MAX_NOTE_BYTES: u64 = 64;
 
-/// Which file begins where.
+/// The position at which a file begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Note {
     inode: u64,
     begins: u64,
 }
 
-/// Where a file is on the line of all positions.
+/// The positions that a file covers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Extent {
     begins: u64,
     length: u64,
 }
 
-/// Notes where the log at `path` begins, unless that is known.
+/// Writes the note of the log at `path`, unless there is one.
 pub(super) fn note(path: &Path, file: &Metadata) -> io::Result<()> {
     let known = read_note(path);
     if !file.is_file() || known.is_some_and(|known| known.inode == file.ino()) {
@@ -66,8 +66,8 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// Where the older and the newer file (inode, length) are, from what is noted. A
-/// file that is missing is empty.
+/// Returns the extents of the older and the newer file (inode, length), computed from the note. A
+/// missing file is empty.
 fn extents(
     note: Option<Note>,
     older: Option<(u64, u64)>,
@@ -80,7 +80,7 @@ fn extents(
     let begins = match (noted(newer), noted(older)) {
         (Some(note), _) => note.begins,
         (None, Some(note)) => note.begins + length(older),
-        // The noted file was removed by hand, or nothing was ever noted.
+        // The noted file was removed by hand, or there was never a note.
         (None, None) => note.map_or(0, |note| note.begins) + length(older),
     };
     let older = length(older).min(begins);
@@ -88,16 +88,16 @@ fn extents(
     (at(begins - older, older), at(begins, length(newer)))
 }
 
-/// Both files of a log as one, at one moment.
+/// Both files of a log, opened at one moment.
 pub(super) struct Whole {
     files: [(Option<File>, Extent); 2],
 }
 
 impl Whole {
-    /// Opens the log at `path`. One that does not exist yet is empty.
+    /// Opens the log at `path`. A missing log is empty.
     ///
     /// # Errors
-    /// It exists and cannot be read.
+    /// The log exists and cannot be read.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         for _ in 0..TRIES {
             let (newer, before) = (open(path)?, open(&older(path))?);
@@ -106,7 +106,7 @@ impl Whole {
                 file.as_ref().map(|(_, meta)| (meta.ino(), meta.len()))
             };
             let inode = |file: &Option<(File, Metadata)>| ids(file).map(|(inode, _)| inode);
-            // Rotated between one look and the next: not one moment.
+            // Rotated between the two opens: the files are not of one moment.
             let now = std::fs::metadata(path).ok().map(|meta| meta.ino());
             if now != inode(&newer) || (now.is_some() && now == inode(&before)) {
                 continue;
@@ -122,18 +122,18 @@ impl Whole {
         Err(io::Error::other("the log is rotated too fast to be read"))
     }
 
-    /// The first position that is still there.
+    /// Returns the first position that is still there.
     pub(super) fn begins(&self) -> u64 {
         self.files[0].1.begins
     }
 
-    /// The position after the last byte.
+    /// Returns the position after the last byte.
     pub(super) fn ends(&self) -> u64 {
         let last = self.files[1].1;
         last.begins + last.length
     }
 
-    /// At most `max` bytes from there on.
+    /// Reads at most `max` bytes from that position on.
     pub(super) fn read(&mut self, from: u64, max: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         for (file, extent) in &mut self.files {
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_files_are() {
+    fn extents_follow_from_the_note_and_the_files() {
         let note = |inode, begins| Some(Note { inode, begins });
         let at = |begins, length| Extent { begins, length };
         for (note, older, newer, expected) in [
@@ -180,7 +180,7 @@ mod tests {
                 Some((2, 3)),
                 (at(45, 5), at(50, 3)),
             ),
-            // Rotated, and the new file not noted yet; or not there yet.
+            // The log was rotated, and the new file is not noted or created yet.
             (
                 note(1, 45),
                 Some((1, 5)),
@@ -188,7 +188,7 @@ mod tests {
                 (at(45, 5), at(50, 3)),
             ),
             (note(1, 45), Some((1, 5)), None, (at(45, 5), at(50, 0))),
-            // Somebody removed files.
+            // The files were removed by hand.
             (note(2, 50), None, Some((2, 3)), (at(50, 0), at(50, 3))),
             (note(2, 50), None, Some((3, 3)), (at(50, 0), at(50, 3))),
             (note(2, 50), None, None, (at(50, 0), at(50, 0))),

@@ -14,7 +14,7 @@ fn all(path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_line_says_when_which_task_and_where_from() {
+fn line_has_time_attempt_and_stream() {
     let dir = tempfile::tempdir().unwrap();
     let (log, path) = log(&dir, 1 << 20);
     let task = TaskId::new();
@@ -31,12 +31,12 @@ fn a_line_says_when_which_task_and_where_from() {
 }
 
 #[test]
-fn it_is_rotated_between_lines_and_one_older_log_is_kept() {
+fn log_is_rotated_between_lines_and_one_older_log_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let (log, path) = log(&dir, 1_000);
     for n in 0..200 {
         log.line(None, Stream::Stderr, &format!("line {n}"));
-        // In bunches of several sizes.
+        // In batches of several sizes.
         if n % 7 == 0 {
             assert!(log.flush(DEADLINE));
         }
@@ -59,7 +59,7 @@ fn it_is_rotated_between_lines_and_one_older_log_is_kept() {
 }
 
 #[test]
-fn a_line_greater_than_the_log_is_still_written() {
+fn line_larger_than_the_log_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let (log, path) = log(&dir, 100);
     for text in ["first", &"x".repeat(500), "last"] {
@@ -72,10 +72,10 @@ fn a_line_greater_than_the_log_is_still_written() {
 }
 
 #[test]
-fn what_the_writer_cannot_keep_up_with_is_dropped_and_said() {
+fn overflow_drops_lines_and_logs_their_number() {
     let dir = tempfile::tempdir().unwrap();
     let (log, path) = log(&dir, 8 << 20);
-    // As if the writer were at it, and slow.
+    // As if the writer were busy and slow.
     log.0.lock().scheduled = true;
     let text = "x".repeat(1_000);
     for _ in 0..1_000 {
@@ -97,7 +97,7 @@ fn what_the_writer_cannot_keep_up_with_is_dropped_and_said() {
 }
 
 #[test]
-fn a_full_disk_is_counted_and_hurts_nobody() {
+fn full_disk_counts_write_errors_and_fails_nothing() {
     let log = BotLog::open("/dev/full", 1 << 20);
     for n in 1..=3 {
         log.line(None, Stream::Stderr, "lost");
@@ -107,7 +107,7 @@ fn a_full_disk_is_counted_and_hurts_nobody() {
 }
 
 #[test]
-fn the_tail_is_what_was_asked_for() {
+fn tail_returns_the_lines_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     assert_eq!(tail(&path, 10, 1_000).unwrap(), Vec::<String>::new());
@@ -133,7 +133,7 @@ fn the_tail_is_what_was_asked_for() {
 }
 
 #[test]
-fn the_tail_does_not_read_what_was_rotated_meanwhile_twice() {
+fn tail_reads_a_log_rotated_meanwhile_once() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     std::fs::write(&path, "1\n2\n").unwrap();

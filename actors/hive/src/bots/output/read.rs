@@ -1,4 +1,4 @@
-//! Reading what a program has printed, while it prints and afterwards.
+//! Reading the output of a program, while it runs and afterwards.
 
 use std::{fs::File, io, os::unix::fs::FileExt as _, path::Path, sync::Arc};
 
@@ -6,11 +6,10 @@ use tokio::{sync::watch, task::spawn_blocking};
 
 use super::{Grown, Running};
 
-/// The most that is read at a time, in bytes.
+/// Maximum size of one read, in bytes.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// The output of one attempt, from some byte on, in order. What it holds in
-/// memory is bounded.
+/// A reader of the output of one attempt, from an offset on, in bounded memory.
 pub struct TaskOutput {
     attempt: u32,
     position: u64,
@@ -29,7 +28,7 @@ enum Source {
     Text(Vec<u8>),
 }
 
-/// Where the next piece is.
+/// Place of the next piece.
 enum Place {
     Here(Vec<u8>),
     File(Arc<File>, u64),
@@ -48,7 +47,7 @@ impl TaskOutput {
         }
     }
 
-    /// The recorded output of an attempt, which is in the result.
+    /// Returns the recorded output of an attempt, from its result.
     pub(crate) fn text(attempt: u32, text: String, offset: u64) -> Self {
         Self {
             attempt,
@@ -57,7 +56,7 @@ impl TaskOutput {
         }
     }
 
-    /// The recorded output of an attempt, which is in that file. Blocks.
+    /// Returns the recorded output of an attempt, from that file. Blocks.
     pub(crate) fn file(attempt: u32, path: &Path, offset: u64) -> io::Result<Self> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
@@ -69,12 +68,12 @@ impl TaskOutput {
         })
     }
 
-    /// Which attempt this is the output of.
+    /// Returns the number of the attempt.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// How many bytes there are by now, from the beginning.
+    /// Returns the number of bytes so far, from the beginning.
     pub fn length(&self) -> u64 {
         match &self.source {
             Source::Running { grown, .. } => grown.borrow().length,
@@ -83,20 +82,20 @@ impl TaskOutput {
         }
     }
 
-    /// Returns whether more may come than [`length`](Self::length) says.
+    /// Returns whether the output may still grow beyond [`length`](Self::length).
     pub fn goes_on(&self) -> bool {
         matches!(&self.source, Source::Running { grown, .. } if !grown.borrow().over)
     }
 
-    /// The next bytes, at most 64 KiB, as soon as there are any; `None` when the
-    /// attempt is over and all was read. May be dropped and called again.
+    /// Returns the next bytes, at most 64 KiB, as soon as there are any; `None` when the attempt is
+    /// over and everything was read. Cancel safe.
     ///
     /// # Errors
     /// The file cannot be read.
     pub async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         if let Source::Running { grown, .. } = &mut self.source {
             let position = self.position;
-            // The sender lives as long as what it tells of, which is held here.
+            // The sender lives as long as the output, which is held here.
             let _ = grown.wait_for(|grown| grown.has_news(position)).await;
         }
         let left = self.length().saturating_sub(self.position);

@@ -1,4 +1,4 @@
-//! Keeping what a program prints.
+//! Storing the output of a program.
 
 use std::{
     fs::{File, OpenOptions},
@@ -14,38 +14,38 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::{Grown, OutputLimits, Outputs, Running};
 use crate::host::private_dir;
 
-/// How much of an output that is in a file is in the result as well, at most.
+/// Maximum size of the part of a stored output that is repeated in the result, in bytes.
 const HEAD_BYTES: usize = 64 << 10;
 
-/// Why no more is kept.
+/// Reason why no more output is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SpoolError {
-    /// It is more than this many bytes.
+    /// The output exceeds its limit.
     TooMuch {
-        /// The limit.
+        /// The limit, in bytes.
         max_bytes: u64,
     },
-    /// It cannot be written.
+    /// The output cannot be written.
     Storage(String),
 }
 
-/// What was kept in the end.
+/// The stored output of an ended attempt.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Spooled {
-    /// All of it, or its beginning when there is more in the file.
+    /// The whole output, or its beginning if there is more in the file.
     pub(crate) bytes: Vec<u8>,
-    /// How much is in the file, when there is one.
+    /// Length of the file in bytes, if there is one.
     pub(crate) in_file: Option<u64>,
 }
 
-/// Keeps the output of one attempt. Dropping it leaves the output so far in a file.
+/// Stores the output of one attempt. Dropping it leaves the output so far in a file.
 pub(crate) struct OutputSpool {
     outputs: Outputs,
     task: TaskId,
     running: Arc<Running>,
     limits: OutputLimits,
     length: u64,
-    /// The beginning, once the rest is in a file.
+    /// The beginning of the output, once the rest is in a file.
     head: Vec<u8>,
     has_file: bool,
     writing: Option<JoinHandle<io::Result<()>>>,
@@ -72,12 +72,12 @@ impl OutputSpool {
         }
     }
 
-    /// Returns whether what comes goes into a file, so that greater pieces are better.
+    /// Returns whether output goes to a file, which makes larger pieces better.
     pub(crate) fn has_file(&self) -> bool {
         self.has_file
     }
 
-    /// Takes a piece. Call [`settle`](Self::settle) before the next one.
+    /// Takes a piece of output. Call [`settle`](Self::settle) before the next one.
     ///
     /// # Errors
     /// [`SpoolError::TooMuch`].
@@ -86,7 +86,7 @@ impl OutputSpool {
         let length = from + piece.len() as u64;
         let max_bytes = self.limits.file.max(self.limits.memory);
         if length > max_bytes {
-            // The part below the limit is kept.
+            // The part below the limit is stored.
             let fits = usize::try_from(max_bytes - from).unwrap_or(usize::MAX);
             if fits > 0 {
                 self.take(&piece[..fits])?;
@@ -114,10 +114,10 @@ impl OutputSpool {
         Ok(())
     }
 
-    /// Puts everything into a file from now on.
+    /// Moves the output to a file from now on.
     fn spill(&mut self, piece: Vec<u8>) {
         self.has_file = true;
-        // Readers go on with what is in memory until the file is there.
+        // Readers read from memory until the file is there.
         let so_far = self.running.lock().memory.clone();
         let head = HEAD_BYTES.min(usize::try_from(self.limits.memory).unwrap_or(usize::MAX));
         self.head = so_far.iter().chain(&piece).take(head).copied().collect();
@@ -135,8 +135,7 @@ impl OutputSpool {
         }));
     }
 
-    /// Waits until what was taken is where it belongs. May be dropped and called
-    /// again.
+    /// Waits until the output taken so far is stored. Cancel safe.
     ///
     /// # Errors
     /// [`SpoolError::Storage`].
@@ -159,12 +158,12 @@ impl OutputSpool {
             .send_modify(|grown| grown.length = length);
     }
 
-    /// Ends the output. Output that does not fit into a result, or is no text, is on
-    /// disk when this returns. With `evidence` all of it is in a file: the attempt did
-    /// not succeed, and the task's result may come from a later one.
+    /// Ends the output. Output that does not fit into a result or is not text is on disk when this
+    /// returns. With `evidence` all of it is in a file: the attempt did not succeed, and the task's
+    /// result may come from a later attempt.
     ///
     /// # Errors
-    /// [`SpoolError::Storage`], with the part that could be kept in memory.
+    /// [`SpoolError::Storage`], with the part that fits in memory.
     pub(crate) async fn finish(mut self, evidence: bool) -> Result<Spooled, (SpoolError, Spooled)> {
         // Bytes beyond the limit were refused already and do not matter here.
         if let Err(fault) = self.settle().await {
@@ -182,7 +181,7 @@ impl OutputSpool {
         }
         if evidence && let Err(fault) = self.put_on_disk().await {
             let task = self.task;
-            tracing::warn!(%task, ?fault, "what a failed attempt printed cannot be kept");
+            tracing::warn!(%task, ?fault, "the output of a failed attempt cannot be stored");
         }
         Ok(self.end_with(None))
     }
@@ -204,7 +203,7 @@ impl OutputSpool {
             .map_err(|error| SpoolError::Storage(error.to_string()))
     }
 
-    /// Writes what is in memory to a file, and keeps it in memory as well.
+    /// Writes the output to a file, and holds it in memory as well.
     fn copy_to_file(&mut self) {
         let path = self.outputs.file(self.task, self.running.attempt);
         let (running, outputs) = (Arc::clone(&self.running), self.outputs.clone());
@@ -223,7 +222,7 @@ impl OutputSpool {
         Spooled { bytes, in_file }
     }
 
-    /// Readers keep what they read from.
+    /// Takes the output out of memory, without taking it from readers.
     fn take_memory(&self) -> Vec<u8> {
         let mut so_far = self.running.lock();
         if Arc::strong_count(&self.running) == 1 {
@@ -240,7 +239,7 @@ impl OutputSpool {
     }
 }
 
-/// Nobody waits for the end of the attempt: what was printed by now stays.
+/// Stores the output so far when the attempt is dropped.
 impl Drop for OutputSpool {
     fn drop(&mut self) {
         if self.over {
@@ -254,7 +253,7 @@ impl Drop for OutputSpool {
             let (task, running) = (self.task, Arc::clone(&self.running));
             runtime.spawn_blocking(move || {
                 if let Err(error) = write_whole(&running, &path) {
-                    tracing::warn!(%task, %error, "what a broken-off attempt printed cannot be kept");
+                    tracing::warn!(%task, %error, "the output of a dropped attempt cannot be stored");
                 }
             });
         }
@@ -289,7 +288,7 @@ fn create(path: &Path) -> io::Result<File> {
     })
 }
 
-/// The file, its directory, and the directory of all of them.
+/// Syncs the file, its directory, and the directory of all outputs.
 fn sync(file: &File, path: &Path) -> io::Result<()> {
     file.sync_all()?;
     for directory in path.ancestors().skip(1).take(3) {
@@ -299,7 +298,7 @@ fn sync(file: &File, path: &Path) -> io::Result<()> {
 }
 
 impl Grown {
-    /// Returns whether there is something after that many bytes, or never will be.
+    /// Returns whether there are bytes after that position, or the output is complete.
     pub(super) fn has_news(self, position: u64) -> bool {
         self.over || self.length > position
     }

@@ -91,7 +91,7 @@ async fn a_large_output_goes_to_a_file_and_readers_miss_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_no_text_is_kept_as_it_is() {
+async fn output_that_is_not_text_is_stored_unchanged() {
     let setup = setup();
     let mut spool = setup.keep();
     put(&mut spool, b"\xff\xfe").await.unwrap();
@@ -104,7 +104,7 @@ async fn what_is_no_text_is_kept_as_it_is() {
 }
 
 #[tokio::test]
-async fn output_over_the_limit_is_a_fault_and_what_fits_is_kept() {
+async fn output_over_the_limit_is_a_fault_and_its_beginning_is_stored() {
     let setup = setup();
     let mut spool = setup.keep();
     put(&mut spool, &[b'x'; 9_999]).await.unwrap();
@@ -119,7 +119,7 @@ async fn output_over_the_limit_is_a_fault_and_what_fits_is_kept() {
 }
 
 #[tokio::test]
-async fn output_of_an_attempt_that_came_to_nothing_is_in_a_file_also_when_empty() {
+async fn output_of_an_unsuccessful_attempt_is_in_a_file_even_when_empty() {
     for printed in [&b"partial"[..], b""] {
         let setup = setup();
         let mut spool = setup.keep();
@@ -131,7 +131,7 @@ async fn output_of_an_attempt_that_came_to_nothing_is_in_a_file_also_when_empty(
 }
 
 #[tokio::test]
-async fn output_of_an_attempt_that_breaks_off_is_left_in_its_file() {
+async fn output_of_a_dropped_attempt_is_left_in_its_file() {
     for printed in [7, 500] {
         let setup = setup();
         let mut spool = setup.keep();
@@ -163,7 +163,7 @@ async fn old_outputs_are_removed_by_number_and_no_later_one() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_written_is_a_fault() {
+async fn output_that_cannot_be_written_is_a_fault() {
     let setup = setup();
     std::fs::write(setup.dir.path().join("outputs"), "in the way").unwrap();
     let fault = put(&mut setup.keep(), &[b'x'; 101]).await.unwrap_err();

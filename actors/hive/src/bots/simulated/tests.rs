@@ -21,7 +21,7 @@ async fn played(plan: SimulatedPlan, profile: &SimulatedProfile, content: &str) 
 }
 
 #[test]
-fn the_unit_interval_is_shared_out_as_the_profile_says() {
+fn unit_interval_is_divided_by_the_shares_of_the_profile() {
     let profile = |hang_rate, crash_rate, success_rate| SimulatedProfile {
         hang_rate,
         crash_rate,
@@ -61,7 +61,7 @@ fn the_same_seed_gives_the_same_draws_and_another_seed_others() {
 }
 
 #[test]
-fn shares_and_latencies_come_out_as_asked_for() {
+fn shares_and_latencies_match_the_profile() {
     let executor = SimulatedExecutor {
         behavior: Some(Behavior::Unreliable),
         ..SimulatedExecutor::default()
@@ -106,7 +106,7 @@ async fn each_fate_has_its_end() {
 }
 
 #[test]
-fn no_latency_needs_no_runtime() {
+fn attempt_without_latency_needs_no_runtime() {
     let profile = perfect();
     let attempt = played(plan(0, Fate::Succeed), &profile, "hello");
     let done = futures_util::FutureExt::now_or_never(attempt);
@@ -114,7 +114,7 @@ fn no_latency_needs_no_runtime() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn latency_is_waited_for_and_a_stop_ends_it() {
+async fn latency_is_waited_for_and_ended_by_a_stop() {
     let began = tokio::time::Instant::now();
     let end = played(plan(86_400_000, Fate::Succeed), &perfect(), "").await;
     assert!(end.is_ok());
@@ -170,7 +170,7 @@ async fn memory_is_held_and_cpu_is_burnt() {
 }
 
 #[tokio::test]
-async fn memory_that_is_not_to_be_had_is_a_fault_of_the_bot() {
+async fn failed_allocation_is_a_fault_of_the_bot() {
     let profile = SimulatedProfile {
         memory_bytes: u64::MAX,
         ..perfect()
@@ -183,7 +183,7 @@ async fn memory_that_is_not_to_be_had_is_a_fault_of_the_bot() {
 }
 
 #[tokio::test]
-async fn restarted_bot_goes_on_with_the_draws_and_starts_what_takes_no_time_at_once() {
+async fn restarted_bot_continues_the_draws_and_runs_instant_plans_at_once() {
     let spec = SimulatedExecutor {
         behavior: Some(Behavior::Unreliable),
         ..SimulatedExecutor::default()
