@@ -47,7 +47,7 @@ impl TakesEffect {
             let rest = key.strip_prefix(*live);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        match LIVE.iter().any(|live| covers(live)) {
+        match LIVE.iter().any(covers) {
             true => Self::Live,
             false => Self::AtRestart,
         }
