@@ -51,7 +51,7 @@ pub(crate) async fn condition_has_one_open_alert_until_it_is_resolved(ledger: Le
     assert!(first.is_of(&condition("a", "other words")) && second.target.id == "b");
     assert_eq!(ledger.apply(resolve(first)).await.unwrap(), 1);
     assert_eq!(ledger.apply(resolve(first)).await.unwrap(), 0);
-    assert_eq!(open(&ledger).await, [second.clone()]);
+    assert_eq!(open(&ledger).await, std::slice::from_ref(second));
     assert_eq!(ledger.apply(raise(&["a"])).await.unwrap(), 1);
     assert_ne!(open(&ledger).await[1].id, first.id, "another alert");
     let raised = Action::AlertRaised;
