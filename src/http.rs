@@ -2,7 +2,7 @@
 //!
 //! The guard (`guard::pass`) lets a request in (key, rate, permission, admission), a
 //! handler in `api` takes it apart and makes one call of the hive, and the answer gets
-//! the headers of every answer. A route is a row of the `table`(fn@table), and nothing else
+//! the headers of every answer. A route is a row of the [`table`](fn@table), and nothing else
 //! registers one: no row is without its [`Access`].
 
 mod api;
