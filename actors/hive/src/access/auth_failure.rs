@@ -1,4 +1,4 @@
-//! Reasons why somebody is not let in.
+//! Reasons for refusing a caller.
 
 use std::sync::Arc;
 
@@ -6,13 +6,13 @@ use deia_model::{KeyError, KeyId, Timestamp};
 
 use super::TokenError;
 
-/// Why somebody is not let in.
+/// Reason for refusing a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// The text is not a key.
     #[error(transparent)]
     Malformed(#[from] KeyError),
-    /// No such key, or another secret. The two are not told apart.
+    /// The key does not exist, or its secret is another. Callers cannot distinguish the two.
     #[error("the key is not known here")]
     Unknown,
     /// The key was revoked.
@@ -24,38 +24,38 @@ pub enum AuthError {
     /// The key was rotated, and has expired.
     #[error("the key was replaced by {by} at {at}")]
     Replaced {
-        /// The key that was put in its place.
+        /// Id of the key that replaced it.
         by: KeyId,
-        /// When that key was made.
+        /// Time at which that key was made.
         at: Timestamp,
     },
-    /// The user of the key may not act.
+    /// The user of the key is not active.
     #[error("the user of the key is not active")]
     UserInactive,
-    /// The key may not be used from there.
+    /// The key may not be used from this address.
     #[error("the key may not be used from this address")]
     Address,
-    /// There is no such web session any more.
+    /// The web session does not exist any more.
     #[error("the session is over")]
     SessionOver,
-    /// It is a token, and is not taken.
+    /// The credential is a token, and is not accepted.
     #[error(transparent)]
     Token(#[from] TokenError),
 }
 
-/// Somebody who is not let in.
+/// A refused caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthFailure {
-    /// Why.
+    /// Reason for the refusal.
     pub why: AuthError,
-    /// Whose credential it is, when it is a genuine one.
+    /// Name of the user, if the credential is a genuine one.
     pub user: Option<Arc<str>>,
-    /// The key that it is, or that it was made with.
+    /// Id of the key that the caller used, or that the session was made with.
     pub key: Option<KeyId>,
 }
 
 impl AuthFailure {
-    /// Somebody without a genuine credential.
+    /// Returns a failure of a caller without a genuine credential.
     pub fn anonymous(why: AuthError) -> Self {
         Self {
             why,

@@ -10,8 +10,8 @@ use tokio::sync::Mutex;
 
 use super::{Keyring, WebSessions};
 
-/// Fills the keyring and the sessions with what the store says is in force. Reads wait for
-/// each other, so that an earlier one never replaces a later one.
+/// Fills the keyring and the sessions with the records in force in the store. Reads wait for each
+/// other, so that an earlier one never replaces a later one.
 pub(crate) struct AccessCaches {
     store: Arc<dyn AccessReads>,
     keyring: Arc<Keyring>,
@@ -19,7 +19,7 @@ pub(crate) struct AccessCaches {
     reading_keys: Mutex<()>,
     /// Number of commits that changed sessions.
     web_session_changes: AtomicU64,
-    /// Number of them that the last read of the sessions covers.
+    /// Number of those commits that the last read of the sessions covers.
     web_sessions_read: Mutex<u64>,
 }
 
@@ -39,12 +39,12 @@ impl AccessCaches {
         }
     }
 
-    /// Notes that the store may have other sessions now.
+    /// Records that the sessions in the store may have changed.
     pub(crate) fn web_sessions_changed(&self) {
         self.web_session_changes.fetch_add(1, Ordering::Release);
     }
 
-    /// Takes over the keys that are in force.
+    /// Replaces the keys in memory with those in force.
     ///
     /// # Errors
     /// The store cannot be read; the keys stay as they were.
@@ -54,8 +54,8 @@ impl AccessCaches {
         Ok(())
     }
 
-    /// Takes over the sessions that are open, unless that was done since they
-    /// [changed](Self::web_sessions_changed): however many changes come meanwhile, they are read
+    /// Replaces the sessions in memory with the open ones, unless that was done since they last
+    /// [changed](Self::web_sessions_changed): all changes that arrive meanwhile are read
     /// together.
     ///
     /// # Errors
@@ -70,9 +70,9 @@ impl AccessCaches {
         Ok(())
     }
 
-    /// Takes over keys and sessions after a commit that changed them. The commit stands
-    /// whether or not they can be read now: the caller is told of it, and the access actor,
-    /// which hears of the commit as well, repeats the read until it is done.
+    /// Reloads keys and sessions after a commit that changed them. The commit stands even if they
+    /// cannot be read now: the failure is only logged, and the access actor, which is notified of
+    /// the commit as well, repeats the read until it succeeds.
     pub(crate) async fn follow_commit(&self) {
         // Sessions go with their keys; nothing is read when none did.
         let read = match self.reload_keys().await {
@@ -96,7 +96,7 @@ mod tests {
 
     use super::*;
 
-    /// A store with one key, which can be told to answer no read.
+    /// A store with one key, which can be set to fail all reads.
     struct OneKey {
         key: KeyRecord,
         fails: AtomicBool,

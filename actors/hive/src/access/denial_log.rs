@@ -1,5 +1,5 @@
-//! Who was not let in, gathered so that a flood of refusals does not become a
-//! flood of events.
+//! Log of refused requests, aggregated so that a flood of refusals does not become a flood of
+//! events.
 //!
 //! For each reason and caller the first refusals of a minute are events of their
 //! own; those after are counted, and the count is told when the minute is over.
@@ -18,31 +18,31 @@ use serde_json::{Map, Value};
 use crate::config::AuthSettings;
 
 const WINDOW_MS: u64 = 60_000;
-/// Stand for the callers beyond the number that are told apart: anonymous callers, and
-/// those whose credential was genuine, so that the first do not hide the second.
-/// No user has a name with a colon.
+/// Placeholder names of the callers beyond the number that are tracked individually: anonymous
+/// callers, and callers with a genuine credential, so that the former do not hide the latter. No
+/// user has a name with a colon.
 const OTHERS: &str = "address:others";
 const OTHER_USERS: &str = "user:others";
 
 /// A request that was answered with 401 or 403. There is no credential in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DenialRecord {
-    /// The code of the problem.
+    /// Code of the problem.
     pub reason: &'static str,
-    /// The user, when the credential proves one.
+    /// Name of the user, if the credential proves one.
     pub user: Option<String>,
-    /// Where it came from.
+    /// Address that the request came from.
     pub address: Option<IpAddr>,
-    /// The key, when its secret was right.
+    /// Id of the key, if its secret was right.
     pub key: Option<KeyId>,
-    /// The permission that was lacking.
+    /// Permission that the caller lacked.
     pub permission: Option<Permission>,
-    /// What was asked for: the method and the template of the route.
+    /// Requested route: the method and the template of the path.
     pub route: String,
 }
 
 impl DenialRecord {
-    /// Who it was, as far as that is known: the actor of the event.
+    /// Returns the caller as far as it is known: the actor of the event.
     fn caller(&self) -> String {
         match (&self.user, &self.address) {
             (Some(user), _) => user.clone(),
@@ -52,7 +52,7 @@ impl DenialRecord {
     }
 }
 
-/// Gathers them.
+/// Aggregates refused requests into a bounded number of events.
 #[derive(Debug)]
 pub struct DenialLog {
     per_minute: u64,
@@ -63,9 +63,9 @@ pub struct DenialLog {
 #[derive(Debug, Default)]
 struct Gathered {
     since: Option<Timestamp>,
-    /// By reason and caller.
+    /// Counts of anonymous callers, by reason and caller.
     anonymous: HashMap<(&'static str, String), Count>,
-    /// The same of those whose credential was genuine.
+    /// Counts of callers whose credential was genuine, by reason and caller.
     users: HashMap<(&'static str, String), Count>,
 }
 
@@ -77,7 +77,7 @@ struct Count {
 }
 
 impl DenialLog {
-    /// With these limits.
+    /// Creates an empty log with these limits.
     pub fn new(settings: &AuthSettings) -> Self {
         Self {
             per_minute: settings.denied_events_per_minute.into(),
@@ -86,7 +86,7 @@ impl DenialLog {
         }
     }
 
-    /// Notes one. Takes a short lock, and no I/O.
+    /// Records a refusal. Takes a short lock, and does no I/O.
     pub fn note(&self, denial: DenialRecord) {
         let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
         let Gathered {
@@ -116,7 +116,7 @@ impl DenialLog {
         }
     }
 
-    /// The events that are due at that time; `all`: also those that would wait.
+    /// Returns the events that are due at that time; with `all`, also those that would wait.
     pub fn due(&self, now: Timestamp, all: bool) -> Vec<NewEvent> {
         let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
         if gathered.anonymous.is_empty() && gathered.users.is_empty() {
@@ -231,7 +231,7 @@ mod tests {
         let due = denial_log.due(at(0), false);
         assert_eq!((due.len(), counts(&due)), (4, 1_000));
         assert!(due.iter().any(|event| event.actor == OTHERS));
-        // They do not hide who came with a genuine key.
+        // Anonymous callers do not hide a caller with a genuine key.
         denial_log.note(DenialRecord {
             user: Some("ada".into()),
             ..denial("key_address", "192.0.2.9")

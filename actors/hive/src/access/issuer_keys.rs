@@ -1,4 +1,4 @@
-//! Keeps the keys of the issuers whose tokens are taken.
+//! Keeps the keys of the accepted issuers current.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,8 +14,8 @@ use crate::{
 /// Time before a failed attempt to end sessions is repeated.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// Fetches the keys of issuers before they are old, and when they are asked for.
-/// What it has fetched outlives it.
+/// Fetches the keys of issuers before they are stale, and on request. Fetched keys outlive the
+/// actor.
 pub(crate) struct KeyFetcher {
     state: AccessState,
     fetcher: Fetcher,
@@ -23,7 +23,7 @@ pub(crate) struct KeyFetcher {
 
 impl KeyFetcher {
     pub(crate) async fn start(state: AccessState, jwt: JwtSettings) -> Result<Self, StartError> {
-        // It reads the certificates that this machine trusts.
+        // Creating the fetcher reads the certificates that this machine trusts.
         let made = tokio::task::spawn_blocking(move || Fetcher::new(&jwt)).await;
         let fetcher = made
             .map_err(StartError::failed)?
@@ -43,7 +43,8 @@ impl Actor for KeyFetcher {
     }
 }
 
-/// One issuer, for ever. Each has its own: one that hangs holds up no other.
+/// Keeps the keys of one issuer current forever. Each issuer has its own task, so that one that
+/// hangs does not delay the others.
 async fn keep(issuer: Arc<Issuer>, state: AccessState, fetcher: Fetcher) {
     loop {
         issuer.due().await;

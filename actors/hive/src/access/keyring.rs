@@ -1,4 +1,4 @@
-//! The keys that are in force, in memory: a look-up takes no lock and no I/O.
+//! The keys in force, in memory: a look-up takes no lock and does no I/O.
 
 use std::{
     collections::HashMap,
@@ -18,8 +18,8 @@ use tokio::sync::watch;
 
 use super::{AuthError, AuthFailure};
 
-/// How exact the last use of a key is, in milliseconds: a busy key is not
-/// written to by every request.
+/// Precision of the last use of a key, in milliseconds, so that not every request writes to the
+/// entry of a busy key.
 const USE_GRAIN_MS: i64 = 1_000;
 
 /// The keys in force.
@@ -35,9 +35,9 @@ struct Entry {
     user: Arc<str>,
     role: Role,
     permissions: Permissions,
-    /// The key that a rotation has put in its place, and when.
+    /// The key that a rotation has replaced it with, and the time of the rotation.
     successor: Option<(KeyId, Timestamp)>,
-    /// Shared with the entries before it, in milliseconds; 0: never.
+    /// Last use in milliseconds, 0 if never; shared with earlier entries of the key.
     used: Arc<Use>,
 }
 
@@ -57,7 +57,7 @@ impl Default for Keyring {
 }
 
 impl Keyring {
-    /// Replaces all keys. Holds from the next look-up.
+    /// Replaces all keys, with effect from the next look-up.
     pub fn replace(&self, records: Vec<KeyRecord>) {
         let before = self.keys.load();
         let successors = successors(&records);
@@ -79,12 +79,12 @@ impl Keyring {
         self.changed.send_replace(());
     }
 
-    /// Is told whenever keys or users have changed.
+    /// Returns a receiver that is notified whenever keys or users have changed.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
-    /// Who comes with this key, from there, at that time.
+    /// Returns the principal of this key, when it is used from that address at that time.
     ///
     /// # Errors
     /// [`AuthFailure`], with nothing in it that the bearer did not know.
@@ -112,10 +112,10 @@ impl Keyring {
         Ok(who)
     }
 
-    /// The same for somebody who was let in before and may still be there.
+    /// Checks again a principal that was authenticated before and may still be connected.
     ///
     /// # Errors
-    /// [`AuthFailure`], when they would not be let in now.
+    /// [`AuthFailure`], if the principal would be refused now.
     pub fn still(
         &self,
         who: &Principal,
@@ -132,10 +132,10 @@ impl Keyring {
         entry.ok_or_else(gone)?.admit(from, now)
     }
 
-    /// Who has the key of that id, coming from there at that time.
+    /// Returns the principal that holds the key of that id, from that address at that time.
     ///
     /// # Errors
-    /// [`AuthFailure`], when it would not be let in.
+    /// [`AuthFailure`], if the key would be refused.
     pub fn holder(
         &self,
         id: KeyId,
@@ -149,12 +149,12 @@ impl Keyring {
             .admit(from, now)
     }
 
-    /// Tells those who listen that somebody else may be let in now.
+    /// Notifies receivers that the set of accepted callers may have changed.
     pub fn announce(&self) {
         self.changed.send_replace(());
     }
 
-    /// What is shown of a key.
+    /// Returns the public description of a key.
     pub fn info(&self, id: KeyId) -> Option<KeyInfo> {
         let keys = self.keys.load();
         let info = keys.get(&id).map(|entry| entry.record.info.clone())?;
@@ -164,14 +164,14 @@ impl Keyring {
         })
     }
 
-    /// When a key was used last, as far as this run knows.
+    /// Returns the time at which a key was used last, as far as this run knows.
     pub fn last_used(&self, id: KeyId) -> Option<Timestamp> {
         let keys = self.keys.load();
         let last = keys.get(&id)?.used.last_ms.load(Ordering::Relaxed);
         (last > 0).then(|| Timestamp::from_millis(last))
     }
 
-    /// The keys that were used since this was asked last, and when.
+    /// Returns the keys that were used since the last call, and when.
     pub fn uses_to_write(&self) -> Vec<(KeyId, Timestamp)> {
         let keys = self.keys.load();
         let mut uses = Vec::new();
@@ -221,7 +221,7 @@ impl Entry {
 /// Returns for each key that was rotated the next key of its family, and when it was made.
 fn successors(records: &[KeyRecord]) -> HashMap<KeyId, (KeyId, Timestamp)> {
     let mut keys: Vec<_> = records.iter().map(|record| &record.info).collect();
-    // Ids are in order of time.
+    // Ids are ordered by time.
     keys.sort_unstable_by_key(|info| (info.family, info.created_at, info.id));
     let pairs = keys
         .windows(2)
@@ -231,7 +231,7 @@ fn successors(records: &[KeyRecord]) -> HashMap<KeyId, (KeyId, Timestamp)> {
         .collect()
 }
 
-/// An address that cannot be told is in no list.
+/// Returns true if the key may be used from that address. An unknown address is in no list.
 fn comes_from(info: &KeyInfo, from: Option<IpAddr>) -> bool {
     info.allow_ips.is_empty()
         || from.is_some_and(|from| info.allow_ips.iter().any(|range| range.contains(from)))

@@ -1,6 +1,6 @@
-//! Follows changes of keys and sessions, and writes down behind the requests what they
-//! leave: when keys and sessions were used last, which sessions are over, and who was
-//! refused.
+//! Follows changes of keys and sessions, and writes in the background the traces that requests
+//! leave: when keys and sessions were used last, which sessions have ended, and which callers
+//! were refused.
 
 use std::{
     sync::Arc,
@@ -19,10 +19,10 @@ use super::{DenialLog, Issuers, Keyring, WebSessions, caches::AccessCaches};
 /// Pause before keys or sessions are read again after that failed.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
-/// How often refusals are looked at.
+/// Interval between checks for refusals that are due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Where that is gathered, and where it goes.
+/// In-memory state of access, and the ledger that it is written to.
 #[derive(Clone)]
 pub(crate) struct AccessState {
     pub(crate) ledger: Arc<dyn CommandLog>,
@@ -34,21 +34,21 @@ pub(crate) struct AccessState {
 }
 
 impl AccessState {
-    /// Writes the refusals that are due; `all`: also those that would wait.
+    /// Writes the refusals that are due; with `all`, also those that would wait.
     pub(crate) async fn write_denials(&self, all: bool) {
         let events = self.denial_log.due(Timestamp::now(), all);
         if events.is_empty() {
             return;
         }
-        // They have happened: on a full disk they wait for room, and what comes
-        // meanwhile is counted until these are written.
+        // The refusals have happened: on a full disk their events wait for room, and later
+        // refusals are counted until these are written.
         let writing = self.ledger.apply_deferred(RecordEvents(events));
         if let Err(error) = writing.await {
             tracing::warn!(%error, "refused requests could not be recorded");
         }
     }
 
-    /// Writes when keys were used last.
+    /// Writes the times at which keys were used last.
     pub(crate) async fn write_uses(&self) {
         let uses = self.keyring.uses_to_write();
         if uses.is_empty() {
@@ -65,8 +65,8 @@ impl AccessState {
         }
     }
 
-    /// Writes when web sessions were used last, and ends those that are
-    /// over. They are over by the clock, whatever is written.
+    /// Writes the times at which web sessions were used last, and ends expired sessions. These
+    /// have ended by the clock even if the write fails.
     pub(crate) async fn write_web_sessions(&self) {
         if let Err(error) = self.try_write_web_sessions().await {
             tracing::debug!(%error, "the last uses of sessions could not be written");
@@ -83,8 +83,8 @@ impl AccessState {
         self.end_untrusted_web_sessions().await
     }
 
-    /// Ends the sessions whose tokens would not be taken any more, for good. No
-    /// look-up finds them when this returns.
+    /// Ends for good the sessions whose tokens would not be accepted any more. No look-up finds
+    /// them once this returns.
     pub(crate) async fn end_untrusted_web_sessions(&self) -> Result<(), StoreError> {
         let untrusted = self
             .web_sessions
@@ -111,7 +111,7 @@ impl AccessState {
         self.caches.reload_web_sessions().await
     }
 
-    /// Returns whether it was opened with a token that would not be taken any more.
+    /// Returns true if the session was opened with a token that would not be accepted any more.
     fn is_untrusted(&self, web_session: &WebSessionRecord) -> bool {
         match &web_session.info.opened_with {
             OpenedWith::Key(_) => false,
@@ -125,7 +125,7 @@ impl AccessState {
     }
 }
 
-/// Reads changes when they come, and writes from time to time, one thing after the other.
+/// Reads changes when they arrive, and writes periodically, one operation after the other.
 pub(crate) struct AccessRecorder {
     state: AccessState,
     uses_every: Duration,
@@ -133,8 +133,8 @@ pub(crate) struct AccessRecorder {
 }
 
 impl AccessRecorder {
-    /// Starts with the keys in force and the sessions that are open: commits before this
-    /// start, of an earlier writer of the store say, were told to nobody.
+    /// Starts with the keys in force and the open sessions: commits before this start, for
+    /// example by an earlier writer of the store, were not announced.
     pub(crate) async fn start(
         state: AccessState,
         uses_every: Duration,
@@ -207,7 +207,7 @@ impl Actor for AccessRecorder {
     }
 }
 
-/// A commit changed the web sessions.
+/// Message that a commit changed the web sessions.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct WebSessionsChanged;
@@ -220,7 +220,7 @@ impl Handler<WebSessionsChanged> for AccessRecorder {
     }
 }
 
-/// A commit changed the keys.
+/// Message that a commit changed the keys.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct KeysChanged;

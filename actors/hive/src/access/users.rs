@@ -7,15 +7,15 @@ use super::AccessApi;
 use crate::{HiveError, config::Config};
 
 impl AccessApi {
-    /// All users, by name.
+    /// Returns all users, by name.
     ///
     /// # Errors
-    /// What keeps the store from reading.
+    /// [`HiveError`] if the store cannot be read.
     pub async fn users(&self) -> Result<Vec<User>, HiveError> {
         Ok(self.ledger.users().await?)
     }
 
-    /// One user.
+    /// Returns a user.
     ///
     /// # Errors
     /// [`HiveError::NotFound`].
@@ -24,12 +24,12 @@ impl AccessApi {
         Ok(found.ok_or_else(|| Rejection::NoSuchUser(name.to_owned()))?)
     }
 
-    /// Makes a user, who has no key yet.
+    /// Creates a user, who has no key yet.
     ///
     /// # Errors
-    /// [`HiveError::Invalid`], [`HiveError::MayNotGive`]; that there is such a
-    /// user, or as many as may be, or tasks of an earlier one of that name; an
-    /// idempotency mismatch.
+    /// [`HiveError::Invalid`], [`HiveError::MayNotGive`]; a conflict if the user exists, the
+    /// maximum number is reached or tasks of an earlier user of that name remain; an idempotency
+    /// mismatch.
     pub async fn create_user(
         &self,
         who: &Principal,
@@ -57,11 +57,11 @@ impl AccessApi {
         self.change_access(who, command).await
     }
 
-    /// Changes a user; it holds for all keys from the next request on.
+    /// Changes a user, with effect on all its keys from the next request on.
     ///
     /// # Errors
-    /// [`HiveError::NotFound`], [`HiveError::MayNotGive`]; that the stored
-    /// version is another, or that it would leave nobody who can make keys.
+    /// [`HiveError::NotFound`], [`HiveError::MayNotGive`]; a conflict if the stored version is
+    /// another, or if nobody who can make keys would be left.
     pub async fn change_user(
         &self,
         who: &Principal,
@@ -69,7 +69,7 @@ impl AccessApi {
         change: UserChange,
         if_version: Option<u64>,
     ) -> Result<User, HiveError> {
-        // Who is active again has the role again.
+        // Activating a user gives the role again.
         let (given, seen) = match (change.role, change.active) {
             (Some(role), _) => (Some(role), None),
             (None, Some(true)) => {
@@ -82,19 +82,19 @@ impl AccessApi {
         let command = ChangeUser {
             name: name.to_owned(),
             change,
-            // Not with another role than was judged here.
+            // Refuse the change if the role is not the one that was checked here.
             if_version: if_version.or(seen),
             actor: who.user.to_string(),
         };
         self.change_access(who, command).await
     }
 
-    /// Removes a user with all keys. What they have submitted stays until it is past
-    /// its retention, and nobody gets the name before.
+    /// Removes a user with all keys. Tasks that the user submitted stay until they are past their
+    /// retention, and the name is not available before.
     ///
     /// # Errors
-    /// [`HiveError::NotFound`]; that the stored version is another, or that it
-    /// would leave nobody who can make keys.
+    /// [`HiveError::NotFound`]; a conflict if the stored version is another, or if nobody who can
+    /// make keys would be left.
     pub async fn delete_user(
         &self,
         who: &Principal,
@@ -110,7 +110,7 @@ impl AccessApi {
     }
 }
 
-/// Nobody gives what they do not have.
+/// Refuses to give a role that the principal does not have.
 fn may_give(who: &Principal, role: Role) -> Result<(), HiveError> {
     match who.may_not_give(role.permissions()) {
         Some(lacking) => Err(HiveError::MayNotGive(lacking)),
@@ -118,7 +118,7 @@ fn may_give(who: &Principal, role: Role) -> Result<(), HiveError> {
     }
 }
 
-/// How many users and keys there may be.
+/// Returns the maximum numbers of users and keys.
 pub(crate) fn limits(config: &Config) -> AccessLimits {
     AccessLimits {
         max_users: config.auth.max_users,

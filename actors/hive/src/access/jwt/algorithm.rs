@@ -1,5 +1,5 @@
-//! Signature algorithms. There is none that is symmetric, and no `none`: a public
-//! key can never be taken for a shared secret (RFC 8725, 2.1).
+//! Signature algorithms. None is symmetric, and `none` is absent: a public key can never be
+//! mistaken for a shared secret (RFC 8725, 2.1).
 
 use ring::signature::{self, RsaParameters, VerificationAlgorithm};
 use serde::{Deserialize, Serialize};
@@ -13,19 +13,19 @@ macro_rules! algorithms {
         }
 
         impl Algorithm {
-            /// Every one there is.
+            /// Every algorithm.
             pub const ALL: &'static [Algorithm] = &[$(Algorithm::$variant,)*];
 
-            /// Its name in the header of a token.
+            /// Returns the name in the header of a token.
             pub fn as_str(self) -> &'static str {
                 match self { $(Algorithm::$variant => $name,)* }
             }
 
-            /// The one of that name.
+            /// Returns the algorithm of that name.
             pub fn parse(name: &str) -> Option<Self> {
                 match name {
                     $($name => Some(Algorithm::$variant),)*
-                    // RFC 9864 calls it so.
+                    // Name of the algorithm in RFC 9864.
                     "Ed25519" => Some(Algorithm::EdDsa),
                     _ => None,
                 }
@@ -55,7 +55,7 @@ algorithms! {
     EdDsa = "EdDSA";
 }
 
-/// What kind of key an algorithm verifies with.
+/// Kind of key that an algorithm verifies with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
     Rsa,
@@ -65,7 +65,7 @@ pub(super) enum Family {
 }
 
 impl Algorithm {
-    /// The kind of key that fits it.
+    /// Returns the kind of key that fits the algorithm.
     pub(super) fn family(self) -> Family {
         match self {
             Self::Rs256 | Self::Rs384 | Self::Rs512 => Family::Rsa,
@@ -76,7 +76,8 @@ impl Algorithm {
         }
     }
 
-    /// How a key of 2048 to 8192 bits verifies; `None`: not with RSA.
+    /// Returns the parameters for a key of 2048 to 8192 bits, or `None` if the algorithm is not
+    /// RSA.
     pub(super) fn rsa(self) -> Option<&'static RsaParameters> {
         match self {
             Self::Rs256 => Some(&signature::RSA_PKCS1_2048_8192_SHA256),
@@ -89,7 +90,8 @@ impl Algorithm {
         }
     }
 
-    /// How a key on a curve verifies; `None`: with RSA.
+    /// Returns the verification algorithm for a key on a curve, or `None` if the algorithm is
+    /// RSA.
     pub(super) fn curve(self) -> Option<&'static dyn VerificationAlgorithm> {
         match self {
             Self::Es256 => Some(&signature::ECDSA_P256_SHA256_FIXED),

@@ -1,4 +1,4 @@
-//! Tokens that were found good, so that each costs one signature check.
+//! Cache of verified tokens, so that each token costs one signature check.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,28 +8,28 @@ use ring::digest::{SHA256, digest};
 
 use super::verify::Verified;
 
-/// A good token.
+/// A verified token.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Known {
-    /// Who comes with it.
+    /// Identity that the token proves.
     pub(super) who: Verified,
-    /// The place of its issuer in the list.
+    /// Index of its issuer in the list.
     pub(super) issuer: usize,
-    /// The edition of the issuer's keys that it was checked with.
+    /// Edition of the issuer's keys that verified the token.
     pub(super) edition: u64,
 }
 
-/// Good tokens, by their hash. It is bounded: when it is full, those that are
-/// over are forgotten, and if that makes no room, all are.
+/// Verified tokens, by their hash. The number is bounded: when the cache is full, expired tokens
+/// are removed, and if that makes no room, all are.
 #[derive(Debug)]
 pub(super) struct Cache {
     most: usize,
     known: DashMap<[u8; 32], Known>,
-    /// Held by one who adds: the bound is that of all together.
+    /// Held while a token is added, so that the bound holds across concurrent additions.
     adding: Mutex<()>,
 }
 
-/// What a token is known by.
+/// Returns the hash that identifies a token in the cache.
 pub(super) fn fingerprint(text: &str) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
@@ -45,7 +45,7 @@ impl Cache {
         }
     }
 
-    /// What is known of it at that time. Whoever asks looks at the edition.
+    /// Returns the entry of a token at that time. The caller must check the edition.
     pub(super) fn get(&self, token: &[u8; 32], now: Timestamp) -> Option<Known> {
         let found = self.known.get(token)?;
         (found.who.expires_at > now).then(|| found.clone())

@@ -1,5 +1,5 @@
-//! How the keys of an issuer are fetched: over TLS, from the configured place,
-//! within a time and a size.
+//! Fetches the keys of an issuer: over TLS, from the configured address, within a limit of time
+//! and size.
 
 use reqwest::redirect;
 use serde::Deserialize;
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::jwks::{JwksError, KeySet};
 use crate::config::{IssuerSettings, JwtSettings};
 
-/// Why keys could not be fetched.
+/// Reason why keys could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FetchError {
     #[error("{0}")]
@@ -28,13 +28,13 @@ pub(crate) enum FetchError {
     Keys(#[from] JwksError),
 }
 
-/// What fetches them.
+/// HTTP client that fetches keys.
 #[derive(Clone, Debug)]
 pub(crate) struct Fetcher {
     http: reqwest::Client,
 }
 
-/// What is read of a discovery document (OpenID Connect Discovery 1.0, 3).
+/// Fields that are read of a discovery document (OpenID Connect Discovery 1.0, 3).
 #[derive(Deserialize)]
 struct Discovery {
     issuer: String,
@@ -42,9 +42,9 @@ struct Discovery {
 }
 
 impl Fetcher {
-    /// One that trusts whom this machine trusts. It reads files.
+    /// Creates a fetcher that trusts the certificates that this machine trusts. Reads files.
     pub(crate) fn new(jwt: &JwtSettings) -> Result<Self, reqwest::Error> {
-        // The process-wide choice stands if there is one already.
+        // A provider that was installed earlier for the process stays in place.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
@@ -56,13 +56,13 @@ impl Fetcher {
         Ok(Self { http })
     }
 
-    /// The keys of that issuer, as they are now.
+    /// Returns the current keys of that issuer.
     pub(crate) async fn keys(
         &self,
         issuer: &IssuerSettings,
         jwt: &JwtSettings,
     ) -> Result<KeySet, FetchError> {
-        // Two documents share the time of one.
+        // Both documents share one timeout.
         let fetching = async {
             let url = match &issuer.jwks_url {
                 Some(url) => url.clone(),

@@ -1,8 +1,8 @@
-//! The issuers whose tokens are taken, and their keys as far as they are known.
+//! The issuers whose tokens are accepted, and their keys as far as they are known.
 //!
-//! Requests only read here. An actor fetches the keys: before they are old, and
-//! when a request comes with a key that is not known. That request waits, for a
-//! bounded time and in bounded company; no other request does.
+//! Requests only read here. An actor fetches the keys: before they are stale, and when a request
+//! arrives with an unknown key. Only that request waits, for a bounded time and with a bounded
+//! number of others.
 
 use std::{
     sync::{
@@ -24,20 +24,20 @@ use super::{
 };
 use crate::config::{IssuerSettings, JwtSettings};
 
-/// Requests that may wait for the keys of one issuer.
+/// Maximum number of requests that wait for the keys of one issuer.
 const MAX_WAITING: usize = 64;
 
-/// Way in which the signatures of tokens are verified that were not verified before.
+/// Way of verifying signatures of tokens that were not verified before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VerifyMode {
-    /// Beside each other.
+    /// Signatures are verified concurrently.
     Parallel,
-    /// One at a time: for callers beyond their budget, so that many invalid tokens take
-    /// one processor at most.
+    /// Signatures are verified one at a time: for callers beyond their budget, so that many
+    /// invalid tokens occupy at most one processor.
     Serialized,
 }
 
-/// The issuers whose tokens are taken.
+/// The issuers whose tokens are accepted.
 #[derive(Debug)]
 pub struct Issuers {
     issuers: Vec<Arc<Issuer>>,
@@ -46,7 +46,7 @@ pub struct Issuers {
     serialized: Semaphore,
 }
 
-/// One of them.
+/// An issuer whose tokens are accepted.
 #[derive(Debug)]
 pub(crate) struct Issuer {
     pub(crate) settings: IssuerSettings,
@@ -57,7 +57,7 @@ pub(crate) struct Issuer {
     editions: AtomicU64,
     gate: Mutex<Gate>,
     asked: Notify,
-    /// Counts the attempts that have ended.
+    /// Number of attempts that have ended.
     rounds: watch::Sender<u64>,
     waiting: Semaphore,
 }
@@ -65,15 +65,15 @@ pub(crate) struct Issuer {
 #[derive(Debug)]
 struct Fetched {
     set: KeySet,
-    /// Another number whenever the set is another.
+    /// Number that changes whenever the set does.
     edition: u64,
-    /// When they were asked for.
+    /// Time at which the keys were requested.
     at: Instant,
-    /// What tokens by these keys rest on.
+    /// Trust anchors of tokens that are signed with these keys.
     trust_anchors: Vec<TrustAnchor>,
 }
 
-/// When keys were asked for.
+/// Times at which keys were requested.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Gate {
     last: Option<Instant>,
@@ -81,13 +81,13 @@ struct Gate {
 }
 
 impl Gate {
-    /// Whether another attempt may begin at that time.
+    /// Returns true if another attempt may begin at that time.
     fn is_open(self, now: Instant, at_most_every: Duration) -> bool {
         let rested = |last| now.saturating_duration_since(last) >= at_most_every;
         !self.in_flight && self.last.is_none_or(rested)
     }
 
-    /// How long until keys that were fetched then are to be fetched again.
+    /// Returns the time until keys that were fetched at `fetched` must be fetched again.
     fn due_in(self, fetched: Option<Instant>, now: Instant, jwt: &JwtSettings) -> Duration {
         let left = |from: Instant, every: Duration| {
             every.saturating_sub(now.saturating_duration_since(from))
@@ -101,7 +101,7 @@ impl Gate {
     }
 }
 
-/// An attempt that has begun; it has ended when this is dropped.
+/// A running attempt, which ends when this is dropped.
 pub(crate) struct Attempt<'a>(&'a Issuer);
 
 impl Drop for Attempt<'_> {
@@ -112,7 +112,7 @@ impl Drop for Attempt<'_> {
 }
 
 impl Issuers {
-    /// With these; nothing is fetched yet.
+    /// Creates the issuers of these settings, with no keys fetched yet.
     pub fn new(issuers: &[IssuerSettings], jwt: &JwtSettings) -> Self {
         let issuer =
             |settings: &IssuerSettings| Arc::new(Issuer::new(settings.clone(), jwt.clone()));
@@ -123,16 +123,16 @@ impl Issuers {
         }
     }
 
-    /// Each of them.
+    /// Iterates over the issuers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Issuer>> {
         self.issuers.iter()
     }
 
-    /// Whether a token of the issuer of that name that rested on that would be taken
-    /// still, as far as its issuer goes.
+    /// Returns true if a token of the issuer of that name with that trust anchor would still be
+    /// accepted, as far as its issuer is concerned.
     ///
     /// # Errors
-    /// [`TokenError::Unavailable`] while that is not known.
+    /// [`TokenError::Unavailable`] while the keys of the issuer are not known.
     pub fn still(
         &self,
         name: &str,
@@ -146,9 +146,9 @@ impl Issuers {
         Ok(trust_anchor.is_some_and(|trust_anchor| current.trust_anchors.contains(trust_anchor)))
     }
 
-    /// Who comes with this token. A token that was good before costs a look; only
-    /// one of a key that is not known waits, and one that was not good before, when
-    /// it comes in [`VerifyMode::Serialized`]: such signatures are checked one at a time.
+    /// Returns the identity that this token proves. A token that was verified before costs one
+    /// look-up; a token waits only if its key is unknown, or if it was not verified before and
+    /// arrives in [`VerifyMode::Serialized`], which verifies signatures one at a time.
     ///
     /// # Errors
     /// [`TokenError`]
@@ -179,7 +179,7 @@ impl Issuers {
                 let asked_at = Instant::now();
                 issuer.wait_for_keys().await?;
                 match self.check(issuer, &token, mode, now).await {
-                    // Older keys do not tell that there is no such key now.
+                    // Older keys do not prove that there is no such key now.
                     Err(TokenError::Key) if !issuer.was_fetched_since(asked_at) => {
                         return Err(issuer.unavailable());
                     }
@@ -204,7 +204,7 @@ impl Issuers {
         mode: VerifyMode,
         now: Timestamp,
     ) -> Result<(Verified, u64), TokenError> {
-        // It is never closed.
+        // The semaphore is never closed.
         let _turn = match mode {
             VerifyMode::Serialized => self.serialized.acquire().await.ok(),
             VerifyMode::Parallel => None,
@@ -213,14 +213,14 @@ impl Issuers {
     }
 }
 
-/// A hash of what decides who a token of that issuer stands for. Where its keys are
-/// does not.
+/// Returns a hash of the settings that decide which identity a token of the issuer proves. The
+/// address of the keys is not among them.
 fn settings_sha256(settings: &IssuerSettings) -> [u8; 32] {
     let settings = IssuerSettings {
         jwks_url: None,
         ..settings.clone()
     };
-    // Plain fields, in one order: they are written always.
+    // The fields are plain and in a fixed order, so serialization cannot fail.
     hash(&[&serde_json::to_vec(&settings).unwrap_or_default()])
 }
 
@@ -254,14 +254,14 @@ impl Issuer {
         }
     }
 
-    /// Its keys, unless they are so old that they are not believed any more.
+    /// Returns the keys of the issuer, unless they are too old to be trusted.
     fn current(&self) -> Option<Arc<Fetched>> {
         let fetched = self.keys.load_full()?;
         (fetched.at.elapsed() < self.jwt.keys_valid_for).then_some(fetched)
     }
 
     fn check(&self, token: &Token<'_>, now: Timestamp) -> Result<(Verified, u64), TokenError> {
-        // What is not allowed with any key is not worth fetching one.
+        // A token that is not allowed with any key is not worth a fetch.
         if !self.settings.algorithms.contains(&token.algorithm) {
             return Err(TokenError::Algorithm);
         }
@@ -274,7 +274,7 @@ impl Issuer {
         Ok((verify(token, rules, &fetched.set, now)?, fetched.edition))
     }
 
-    /// Whether its keys are as they were at that time or later.
+    /// Returns true if the keys are as they were at that time or later.
     fn was_fetched_since(&self, time: Instant) -> bool {
         self.keys
             .load()
@@ -282,16 +282,16 @@ impl Issuer {
             .is_some_and(|keys| keys.at >= time)
     }
 
-    /// That it cannot be asked now, and when it can.
+    /// Returns the error for an issuer that cannot be asked now, with the time until it can.
     fn unavailable(&self) -> TokenError {
         let gate = *self.gate();
         let rest = gate.due_in(None, Instant::now(), &self.jwt);
         TokenError::Unavailable(if gate.in_flight { Duration::ZERO } else { rest })
     }
 
-    /// Asks for the keys, and waits until they were fetched, or could not be.
-    /// Refuses when it is too soon to ask again: an anonymous caller who makes up names of
-    /// keys shall not have the key that is new refused for good.
+    /// Requests the keys, and waits until the attempt to fetch them has ended. Refuses when it is
+    /// too soon to ask again: an anonymous caller who makes up names of keys must not cause a new
+    /// key to be refused for good.
     async fn wait_for_keys(&self) -> Result<(), TokenError> {
         let mut rounds = self.rounds.subscribe();
         let gate = *self.gate();
@@ -302,7 +302,7 @@ impl Issuer {
             return Err(self.unavailable());
         };
         self.asked.notify_one();
-        // The actor may be between two lives.
+        // The actor may be restarting.
         let patience = self.jwt.fetch_timeout + Duration::from_secs(1);
         match tokio::time::timeout(patience, rounds.changed()).await {
             Ok(_) => Ok(()),
@@ -310,7 +310,7 @@ impl Issuer {
         }
     }
 
-    /// Resolves when the keys are to be fetched.
+    /// Resolves when the keys must be fetched.
     pub(crate) async fn due(&self) {
         loop {
             let fetched = self.keys.load().as_ref().map(|fetched| fetched.at);
@@ -323,13 +323,13 @@ impl Issuer {
                 return;
             }
             if asked.is_ok() {
-                // Too soon: whoever asked need not wait.
+                // Too soon: callers that asked need not wait.
                 self.rounds.send_modify(|rounds| *rounds += 1);
             }
         }
     }
 
-    /// An attempt begins.
+    /// Begins an attempt.
     pub(crate) fn begin(&self) -> Attempt<'_> {
         *self.gate() = Gate {
             last: Some(Instant::now()),
@@ -338,8 +338,8 @@ impl Issuer {
         Attempt(self)
     }
 
-    /// The keys were fetched, in the attempt that began last. How many there are, if
-    /// they are others than before.
+    /// Stores the keys that the last attempt fetched. Returns their number if they differ from
+    /// the earlier ones.
     pub(crate) fn replace(&self, set: KeySet) -> Option<usize> {
         let before = self.keys.load_full();
         let same = before.filter(|before| before.set == set);

@@ -13,17 +13,17 @@ use super::{
     token::TokenError,
 };
 
-/// Keys of a set that are taken.
+/// Maximum number of keys of a set that are used.
 const MAX_KEYS: usize = 100;
-/// Bytes of a key's name.
+/// Maximum length of a key's name in bytes.
 pub(super) const MAX_KID_BYTES: usize = 256;
-/// Bytes of an RSA modulus: 8192 bits.
+/// Maximum length of an RSA modulus in bytes: 8192 bits.
 const MAX_MODULUS_BYTES: usize = 1024;
 
 /// Reason why a document is no set of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JwksError {
-    /// Not an object with an array `keys`.
+    /// The document is not an object with an array `keys`.
     #[error("it is not a JWK Set")]
     Malformed,
 }
@@ -32,17 +32,17 @@ pub enum JwksError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySet {
     keys: Vec<Key>,
-    /// Whether there were more than are taken.
+    /// True if the set had more keys than are used.
     pub(crate) is_cut: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Key {
     kid: Option<String>,
-    /// The only one that it is for, if it says so.
+    /// The only algorithm that the key is for, if the set restricts it.
     algorithm: Option<Algorithm>,
     material: Material,
-    /// A hash of the material.
+    /// Hash of the key material.
     thumbprint: [u8; 32],
 }
 
@@ -57,9 +57,9 @@ enum Material {
 }
 
 impl KeySet {
-    /// Reads a JWK Set. Keys that are symmetric, private, for encryption, of an
-    /// unknown kind or too weak are left out: sets have others for others. What is
-    /// left may be nothing: an issuer may withdraw all that it has.
+    /// Reads a JWK Set. Ignores keys that are symmetric, private, for encryption, of an unknown
+    /// kind or too weak: sets contain other keys for other uses. The result may be empty: an
+    /// issuer may withdraw all of its keys.
     ///
     /// # Errors
     /// [`JwksError`]
@@ -74,18 +74,18 @@ impl KeySet {
         })
     }
 
-    /// How many there are.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether there is none.
+    /// Returns true if there are no keys.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// The thumbprint of the key of that name, when it made this signature by that
-    /// algorithm. Without a name it must be clear which key is meant.
+    /// Returns the thumbprint of the key of that name, if it made this signature by that
+    /// algorithm. Without a name, exactly one key must be suitable.
     ///
     /// # Errors
     /// [`TokenError::Key`]: there is no such key; [`TokenError::Signature`].
@@ -112,7 +112,8 @@ impl KeySet {
         signer.map_or(Err(TokenError::Signature), |key| Ok(key.thumbprint))
     }
 
-    /// What tokens by these keys rest on, for an issuer with settings of that hash.
+    /// Returns the trust anchors of tokens signed with these keys, for an issuer with settings of
+    /// that hash.
     pub(super) fn trust_anchors(&self, settings: &[u8; 32]) -> Vec<TrustAnchor> {
         let of = |key: &Key| trust_anchor(settings, &key.thumbprint);
         self.keys.iter().map(of).collect()
@@ -124,7 +125,7 @@ pub(super) fn trust_anchor(settings: &[u8; 32], thumbprint: &[u8; 32]) -> TrustA
     hash(&[settings, thumbprint])
 }
 
-/// A hash of these parts, and of where one ends and the next begins.
+/// Returns a hash of these parts that also covers the boundaries between them.
 pub(super) fn hash(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
     for part in parts {
@@ -211,13 +212,13 @@ fn key(jwk: &Map<String, Value>) -> Option<Key> {
         thumbprint: material.thumbprint(),
         material,
     };
-    // One that says it is for an algorithm of another kind of key is not for any.
+    // A key that claims an algorithm of another kind of key is not for any.
     key.algorithm
         .is_none_or(|only| key.fits(only))
         .then_some(key)
 }
 
-/// Without leading zeros, of 2048 to 8192 bits.
+/// Returns an RSA key without leading zeros, if its modulus has 2048 to 8192 bits.
 fn rsa(mut n: Vec<u8>, mut e: Vec<u8>) -> Option<Material> {
     for number in [&mut n, &mut e] {
         let zeros = number.iter().take_while(|byte| **byte == 0).count();
@@ -229,7 +230,7 @@ fn rsa(mut n: Vec<u8>, mut e: Vec<u8>) -> Option<Material> {
         .then_some(Material::Rsa { n, e })
 }
 
-/// An uncompressed point of SEC 1.
+/// Returns an uncompressed point of SEC 1.
 fn point(family: Family, size: usize, x: Vec<u8>, y: Vec<u8>) -> Option<Material> {
     (x.len() == size && y.len() == size).then(|| Material::Curve(family, [vec![4], x, y].concat()))
 }
@@ -262,7 +263,7 @@ mod tests {
         KeySet::parse(json!({ "keys": keys }).to_string().as_bytes())
     }
 
-    /// The signatures of RFC 7515 A.2 and A.3 and of RFC 8037 A.4.
+    /// Returns the signatures of RFC 7515 A.2 and A.3 and of RFC 8037 A.4.
     fn vectors() -> [(Algorithm, &'static str, String, &'static str); 3] {
         [
             (

@@ -9,9 +9,9 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-/// The document, if it is such JSON.
+/// Returns the document, if no object in it has a member twice.
 pub(super) fn parse(document: &[u8]) -> Option<Value> {
-    // How deep it may be is bounded by serde_json.
+    // The nesting depth is bounded by serde_json.
     serde_json::from_slice::<Strict>(document)
         .ok()
         .map(|read| read.0)

@@ -1,4 +1,4 @@
-//! A token, taken apart. Nothing in it is believed yet.
+//! A parsed token. None of its content is trusted yet.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use serde_json::{Map, Value};
 
 use super::{algorithm::Algorithm, jwks::MAX_KID_BYTES, strict};
 
-/// Bytes of a token. An actix-web server refuses longer headers anyway.
+/// Maximum length of a token in bytes. An actix-web server refuses longer headers anyway.
 pub const MAX_TOKEN_BYTES: usize = 8 << 10;
 
-/// Why a token is not taken.
+/// Reason for refusing a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// It is not a signed JWT in the compact form.
+    /// The token is not a signed JWT in the compact form.
     #[error("the token is not a JWT: {0}")]
     Malformed(&'static str),
-    /// Its algorithm is not one that its issuer may use here.
+    /// The algorithm is not one that the issuer may use here.
     #[error("the token is signed by an algorithm that is not allowed")]
     Algorithm,
-    /// Its issuer is not configured.
+    /// The issuer is not configured.
     #[error("the token is of an issuer that is not configured here")]
     Issuer,
-    /// Its issuer has no such key.
+    /// The issuer has no such key.
     #[error("the issuer of the token has no such key")]
     Key,
     /// The signature is not that of the key.
@@ -31,41 +31,41 @@ pub enum TokenError {
     /// A claim is missing or says something that it may not.
     #[error("the claim {0} of the token {1}")]
     Claim(&'static str, &'static str),
-    /// It is over.
+    /// The token has expired.
     #[error("the token has expired")]
     Expired,
-    /// It is not valid yet.
+    /// The token is not valid yet.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// Nothing in it gives a role.
+    /// No claim of the token gives a role.
     #[error("the token gives no role here")]
     NoRole,
-    /// Its key is not known, and its issuer cannot be asked now; how long until then.
+    /// The key of the token is not known, and its issuer cannot be asked now; contains the time
+    /// until it can.
     #[error("the key of the token is not known, and its issuer cannot be asked for it now")]
     Unavailable(Duration),
 }
 
-/// A token, taken apart.
+/// A parsed token.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Token<'a> {
-    /// What it says it is signed by.
+    /// Algorithm that the header claims.
     pub(super) algorithm: Algorithm,
-    /// What it says is the name of the key.
+    /// Name of the key that the header claims.
     pub(super) kid: Option<String>,
-    /// What it says.
+    /// Claims of the token.
     pub(super) claims: Map<String, Value>,
-    /// What is signed.
+    /// Part of the text that is signed.
     pub(super) signed: &'a str,
     /// The signature.
     pub(super) signature: Vec<u8>,
 }
 
 impl<'a> Token<'a> {
-    /// Takes a token apart.
+    /// Parses a token.
     ///
-    /// The header is read for the algorithm, the name of the key and the type
-    /// alone: keys and addresses of keys in it (`jwk`, `jku`, `x5u`, `x5c`) are
-    /// never looked at.
+    /// Only the algorithm, the name of the key and the type are read from the header: keys and
+    /// addresses of keys in it (`jwk`, `jku`, `x5u`, `x5c`) are ignored.
     ///
     /// # Errors
     /// [`TokenError::Malformed`], [`TokenError::Algorithm`]
@@ -102,7 +102,7 @@ impl<'a> Token<'a> {
         })
     }
 
-    /// Who it says has issued it.
+    /// Returns the issuer that the token claims.
     pub(super) fn issuer(&self) -> Option<&str> {
         self.claims.get("iss").and_then(Value::as_str)
     }
@@ -110,18 +110,18 @@ impl<'a> Token<'a> {
 
 const NOT_THREE: TokenError = TokenError::Malformed("it does not have three parts");
 
-/// Whether a text is meant to be a token: it begins with a JSON object in
-/// base64url, and has parts.
+/// Returns true if a text is meant to be a token: it begins with a JSON object in base64url, and
+/// has parts.
 pub fn looks_like_a_token(text: &str) -> bool {
     text.starts_with("ey") && text.contains('.')
 }
 
 fn check_header(header: &Map<String, Value>) -> Result<(), TokenError> {
-    // Extensions that must be understood: none is.
+    // Extensions that must be understood: none is supported.
     if header.contains_key("crit") || header.contains_key("b64") {
         return Err(TokenError::Malformed("it uses extensions (crit)"));
     }
-    // One JWT in another, encrypted or packed.
+    // A JWT nested in another, encrypted or compressed.
     if ["cty", "enc", "zip"]
         .iter()
         .any(|name| header.contains_key(*name))

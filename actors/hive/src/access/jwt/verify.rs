@@ -1,4 +1,4 @@
-//! Whether a token is good, and who comes with it. Pure.
+//! Verification of tokens, and the identity that they prove. Pure.
 
 use std::sync::Arc;
 
@@ -11,32 +11,32 @@ use super::{
 };
 use crate::config::{IssuerSettings, JwtSettings};
 
-/// Bytes of a user's name in a token.
+/// Maximum length of a user's name in a token, in bytes.
 const MAX_USER_BYTES: usize = 200;
-/// Of several roles, the first in this order is had.
+/// Roles by power: of several roles in a token, the first in this order applies.
 const BY_POWER: [Role; 4] = [Role::Admin, Role::Operator, Role::Viewer, Role::External];
 
 /// Rules that a token of an issuer is checked against.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules<'a> {
-    /// Of its issuer.
+    /// Settings of the issuer.
     pub(super) issuer: &'a IssuerSettings,
-    /// A hash of what of that decides who a token stands for.
+    /// Hash of the settings that decide which identity a token proves.
     pub(super) settings_sha256: &'a [u8; 32],
-    /// Of all issuers.
+    /// Settings of all issuers.
     pub(super) jwt: &'a JwtSettings,
 }
 
 /// The identity that a valid token proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Verified {
-    /// The user, called after the issuer: no user of the hive has a `:` in its name.
+    /// Name of the user, prefixed with the issuer: no user of the hive has a `:` in its name.
     pub(super) user: Arc<str>,
-    /// What they may do.
+    /// Role of the user.
     pub(super) role: Role,
-    /// From when on the token is refused.
+    /// Time from which on the token is refused.
     pub(super) expires_at: Timestamp,
-    /// What all this rests on.
+    /// Trust anchor that the token was verified with.
     pub(super) trust_anchor: TrustAnchor,
 }
 
@@ -92,7 +92,7 @@ fn check_audience(token: &Token<'_>, ours: &[String]) -> Result<(), TokenError> 
     }
 }
 
-/// Returns the time from which on it is refused.
+/// Returns the time from which on the token is refused.
 fn check_times(
     token: &Token<'_>,
     jwt: &JwtSettings,
@@ -118,10 +118,10 @@ fn check_times(
     Ok(Timestamp::from_millis(expires + leeway))
 }
 
-/// A NumericDate of RFC 7519, in milliseconds; one of another type is an error,
-/// not an absence.
+/// Returns a NumericDate of RFC 7519, in milliseconds. A claim of another type is an error, not
+/// an absence.
 fn time(token: &Token<'_>, name: &'static str) -> Result<Option<i64>, TokenError> {
-    /// The year 5138: far enough, and nothing overflows.
+    /// Upper limit, in the year 5138: distant enough, and safe from overflow.
     const MOST: f64 = 1e11;
     match token.claims.get(name) {
         None => Ok(None),
@@ -167,7 +167,7 @@ fn role(token: &Token<'_>, issuer: &IssuerSettings) -> Result<Role, TokenError> 
         .ok_or(TokenError::NoRole)
 }
 
-/// The claim of that name, or at that JSON pointer.
+/// Returns the claim of that name, or at that JSON pointer.
 fn claim<'a>(token: &'a Token<'_>, name: &str) -> Option<&'a Value> {
     if let Some(value) = token.claims.get(name) {
         return Some(value);
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    /// In seconds.
+    /// Time of the tests, in seconds.
     const NOW: i64 = 1_800_000_000;
 
     struct Signer(Ed25519KeyPair);
