@@ -1,8 +1,8 @@
-//! Who may do what: users, keys, web sessions, tokens of issuers.
+//! Access control: users, keys, web sessions, tokens of issuers.
 //!
-//! What is in force is held in memory and filled from the store; each change goes through
-//! the store and holds from its answer on. Losing this subsystem's actors loses notes of
-//! use and refusal at most, never a decision: requests are judged without them.
+//! Records in force are held in memory and filled from the store; each change goes through the
+//! store and takes effect before it is answered. Losing this subsystem's actors loses records of
+//! use and refusal at most, never a decision: requests are authorized without them.
 
 mod admin_key;
 mod api;
@@ -43,7 +43,7 @@ pub use web_sessions::WebSessions;
 
 use crate::subsystem::{Deps, Subsystem, TreeBuilder};
 
-/// The subsystem.
+/// The subsystem for access control.
 pub(crate) struct Access {
     api: AccessApi,
     state: AccessState,
@@ -90,7 +90,7 @@ impl Access {
         &self.api
     }
 
-    /// Takes over the keys and sessions that the store says are in force.
+    /// Loads the keys and sessions in force from the store.
     ///
     /// # Errors
     /// The store cannot be read.

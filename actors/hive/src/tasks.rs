@@ -1,5 +1,5 @@
-//! Tasks and the queue as callers see them: submissions, states, results, outputs, and
-//! what is done to many tasks at once.
+//! Tasks and the queue as callers see them: submissions, states, results, outputs, and operations
+//! on many tasks at once.
 
 mod api;
 mod events;
@@ -25,7 +25,7 @@ use crate::{
     subsystem::{Deps, Subsystem},
 };
 
-/// The subsystem. It has no actors: what it shows is in the store and in the memory of
+/// The subsystem of tasks. It has no actors: all its data is in the store and in the memory of
 /// bots.
 pub(crate) struct Tasks {
     tasks: TasksApi,
@@ -62,7 +62,7 @@ impl Tasks {
         &self.queue
     }
 
-    /// Returns what has flowed through the queue since the start.
+    /// Returns the counters of tasks that moved through the queue since the start.
     pub(crate) fn flow(&self) -> &Arc<FlowMetrics> {
         &self.flow
     }

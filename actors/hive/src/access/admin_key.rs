@@ -14,7 +14,7 @@ use crate::{
     store_options::open_store,
 };
 
-/// The user that the keys of the hive's own machine belong to.
+/// User that owns the keys of the hive's own machine.
 const ADMIN: &str = "admin";
 
 /// Makes an admin key unless there is one in force. `new`: the hive is, too.

@@ -1,4 +1,4 @@
-//! What others ask of the subsystem: who somebody is, and whether they still may.
+//! Interface of the subsystem to others: authentication of callers, and checks of their access.
 
 use std::{net::IpAddr, sync::Arc};
 

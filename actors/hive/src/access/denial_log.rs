@@ -1,10 +1,10 @@
 //! Log of refused requests, aggregated so that a flood of refusals does not become a flood of
 //! events.
 //!
-//! For each reason and caller the first refusals of a minute are events of their
-//! own; those after are counted, and the count is told when the minute is over.
-//! Callers beyond a number share one count. So the event log gets a bounded
-//! number of events a minute, and none of the refusals is left out of a count.
+//! For each reason and caller, the first refusals of a minute are events of their own; later ones
+//! are counted, and the count is reported when the minute is over. Callers beyond a limit share
+//! one count. So the event log gets a bounded number of events a minute, and every refusal is
+//! part of a count.
 
 use std::{
     collections::HashMap,

@@ -13,10 +13,10 @@ use self::rules::{ALLOW_IPS, beyond, capped, rotation_violations, successor_expi
 use super::{AccessApi, NewKey, limits};
 use crate::HiveError;
 
-/// How a key is rotated.
+/// Options for rotating a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyRotation {
-    /// How long both keys are in force; `None`: `auth.rotation_overlap`.
+    /// Time for which both keys are in force; `None`: `auth.rotation_overlap`.
     pub overlap: Option<Duration>,
     /// From when on the new key is refused; `None`: it lives as long as the old
     /// one was meant to, or until the old one expires when that rotates itself.

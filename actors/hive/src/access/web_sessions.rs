@@ -1,5 +1,4 @@
-//! The web sessions that are open, in memory: a look-up takes no lock and
-//! no I/O.
+//! The open web sessions, in memory: a look-up takes no lock and does no I/O.
 
 use std::{
     collections::HashMap,

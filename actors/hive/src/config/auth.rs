@@ -1,4 +1,4 @@
-//! Settings of users, keys, and of what is recorded of their use.
+//! Settings of users and keys, and of the records of their use.
 
 use std::time::Duration;
 

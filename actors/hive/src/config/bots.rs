@@ -1,4 +1,4 @@
-//! Settings of bots: their ports and limits, and how they come back.
+//! Settings of bots: their ports, limits and restarts.
 
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ pub struct SeedBot {
 }
 
 impl BotSettings {
-    /// Returns where the secrets of bots may be.
+    /// Returns the locations in which secrets of bots may be.
     pub fn secret_places(&self) -> SecretPlaces {
         SecretPlaces {
             files: self.secret_files.clone(),

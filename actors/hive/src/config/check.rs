@@ -5,17 +5,16 @@ use std::{fmt, ops::RangeInclusive, path::PathBuf, time::Duration};
 use bytesize::ByteSize;
 use deia_model::duration::in_days;
 
-/// One setting that cannot stand.
+/// A setting that is not valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The key, dotted.
+    /// Key in dotted form.
     pub key: String,
-    /// The value that was given; `None` when there is no such key.
+    /// Value that was given; `None` if there is no such key.
     pub value: Option<String>,
-    /// What is allowed. For a key that there is not: the one that is meant, if any is
-    /// like it.
+    /// Values that are allowed. For an unknown key, a similar known key if there is one.
     pub allowed: String,
-    /// The option, variable or file that it comes from, if that is known.
+    /// Option, variable or file that the value comes from, if known.
     pub source: Option<String>,
 }
 
@@ -42,15 +41,15 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Why the settings cannot be used.
+/// Reason why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file does not exist or cannot be read.
     #[error("{path}: {reason}")]
     Unreadable {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Reason of the failure.
         reason: String,
     },
     /// A layer is not YAML, has an unknown key, or a value of the wrong type.
@@ -61,14 +60,14 @@ pub enum ConfigError {
     Invalid(Vec<Problem>),
 }
 
-/// Collects every problem, so that all are told at once.
+/// Collects every problem, so that all are reported at once.
 #[derive(Default)]
 pub(super) struct Checker {
     problems: Vec<Problem>,
     rules: Vec<Rule>,
 }
 
-/// What a value is.
+/// Kind of value that a setting has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Number,
@@ -76,14 +75,14 @@ pub(super) enum Kind {
     Duration,
 }
 
-/// What a check allows, for the documents.
+/// Constraint that a check enforces, for the documents.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Rule {
     pub(super) key: String,
     pub(super) kind: Kind,
-    /// For people.
+    /// Description of the constraint for people.
     pub(super) allowed: String,
-    /// The bounds of a number.
+    /// Bounds of a number.
     pub(super) least: serde_json::Value,
     pub(super) most: serde_json::Value,
 }
@@ -110,7 +109,7 @@ impl Checker {
         let text = format!("{} to {}", allowed.start(), allowed.end());
         self.rule(key, Kind::Number, &text);
         if let Some(rule) = self.rules.last_mut() {
-            // Numbers only: these cannot fail.
+            // Only numbers are converted, so these cannot fail.
             rule.least = serde_json::to_value(allowed.start()).unwrap_or_default();
             rule.most = serde_json::to_value(allowed.end()).unwrap_or_default();
         }
@@ -156,7 +155,7 @@ impl Checker {
         self.problems
     }
 
-    /// What was checked.
+    /// Returns the rules that were checked.
     pub(super) fn rules(self) -> Vec<Rule> {
         self.rules
     }

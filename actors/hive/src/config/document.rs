@@ -1,6 +1,6 @@
-//! What there is to set, for people and for programs: read from the file of the
-//! defaults (what each key means), from the checks (what is allowed) and from the
-//! types (what kind of value it is).
+//! Documentation of the settings, for people and for programs: read from the file of the defaults
+//! (the meaning of each key), from the checks (the allowed values) and from the types (the kind
+//! of each value).
 
 use std::collections::BTreeMap;
 
@@ -13,38 +13,38 @@ use super::{
 };
 
 pub(super) const DEFAULTS: &str = include_str!("../../../../config/deia.yaml");
-/// Keys of which a bound is the value of another key: no schema can say that.
+/// Keys with a bound that is the value of another key, which no schema can express.
 const RELATIVE: &[&str] = &["bots.last_port"];
 
-/// One key.
+/// Documentation of one key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
-    /// Dotted.
+    /// Key in dotted form.
     pub key: String,
-    /// What it means.
+    /// Meaning of the key.
     pub doc: String,
-    /// What kind of value it has.
+    /// Kind of value that the key has.
     pub kind: String,
-    /// What is allowed, where a check says so.
+    /// Allowed values, if a check restricts them.
     pub allowed: Option<String>,
-    /// The value that it has unless it is set.
+    /// Value of the key unless it is set.
     pub default: Value,
-    /// When another value takes effect.
+    /// Time at which a changed value takes effect.
     pub takes_effect: TakesEffect,
     rule: Option<Rule>,
 }
 
 impl Setting {
-    /// The environment variable that sets it.
+    /// Returns the environment variable that sets the key.
     pub fn variable(&self) -> String {
         format!("DEIA__{}", self.key.to_uppercase().replace('.', "__"))
     }
 }
 
-/// Every key, in the order of the file.
+/// Returns every key, in the order of the file.
 ///
 /// # Errors
-/// The compiled-in file is wrong, which a test rules out.
+/// The compiled-in file is invalid, which a test rules out.
 pub fn settings() -> Result<Vec<Setting>, ConfigError> {
     let defaults = Config::defaults()?;
     let rules: BTreeMap<_, _> = defaults
@@ -75,7 +75,7 @@ pub fn settings() -> Result<Vec<Setting>, ConfigError> {
     Ok(found)
 }
 
-/// Every key that has no keys below it, and its value.
+/// Returns every key without keys below it, and its value.
 pub(super) fn leaves(values: &Value) -> Vec<(String, Value)> {
     fn walk(value: &Value, key: &str, found: &mut Vec<(String, Value)>) {
         match value {
@@ -111,7 +111,7 @@ fn kind_of(key: &str, rule: Option<&Rule>, default: &Value) -> &'static str {
     }
 }
 
-/// The keys of the file in order, each with the comment above it.
+/// Returns the keys of the file in order, each with the comment above it.
 fn comments(text: &str) -> Vec<(String, String)> {
     let mut path: Vec<(usize, String)> = Vec::new();
     let mut found: Vec<(String, String)> = Vec::new();
@@ -119,7 +119,7 @@ fn comments(text: &str) -> Vec<(String, String)> {
     for line in text.lines() {
         let code = line.trim_start();
         if let Some(comment) = code.strip_prefix('#') {
-            // What is indented is an example, and keeps its lines.
+            // Indented text is an example, and keeps its lines.
             match comment.strip_prefix("   ") {
                 Some(example) => said.push(format!("\n{}", example.trim_end())),
                 None => said.push(comment.trim().to_owned()),
@@ -142,8 +142,8 @@ fn comments(text: &str) -> Vec<(String, String)> {
     found
 }
 
-/// What is said of a key: above itself, else above the keys that stand before it
-/// without a pause, else above what it belongs to.
+/// Returns the comment on a key: the one above itself, else the one above the keys directly
+/// before it, else the one above the group that it belongs to.
 fn doc_of(docs: &[(String, String)], key: &str) -> String {
     let at = docs.iter().position(|(name, _)| name == key);
     let parent = |key: &str| key.rsplit_once('.').map(|(above, _)| above.to_owned());
@@ -158,7 +158,7 @@ fn doc_of(docs: &[(String, String)], key: &str) -> String {
     }
 }
 
-/// The JSON Schema (2020-12) of a settings file.
+/// Returns the JSON Schema (2020-12) of a settings file.
 ///
 /// # Errors
 /// As [`settings`].
@@ -225,7 +225,7 @@ fn bounds(fields: &mut Map<String, Value>, setting: &Setting) {
     }
 }
 
-/// `docs/CONFIGURATION.md`.
+/// Returns the content of `docs/CONFIGURATION.md`.
 ///
 /// # Errors
 /// As [`settings`].
@@ -274,7 +274,7 @@ pub fn page() -> Result<String, ConfigError> {
     Ok(out)
 }
 
-/// Writes what a setting means into one line of a table, its examples line by line.
+/// Writes the meaning of a setting into one line of a table, its examples line by line.
 fn in_cell(doc: &str) -> String {
     let mut lines = doc.split('\n');
     let mut out = lines.next().unwrap_or_default().to_owned();

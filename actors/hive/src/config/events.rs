@@ -1,4 +1,4 @@
-//! Settings of the event log and of what follows it.
+//! Settings of the event log and of its followers.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Everything that is wrong with a file of settings, and what it changes.
+//! Inspects a settings file: finds all its problems, and its differences from the defaults.
 
 use serde_json::Value;
 
@@ -8,19 +8,18 @@ use super::{
     load::{Untyped, read_yaml, typed},
 };
 
-/// Everything that is wrong with the settings in `text`; `Ok` of what they come to.
+/// Checks the settings in `text`, and returns the configuration that results from them.
 ///
 /// # Errors
-/// All problems at once, unknown keys among them; or it is not YAML.
+/// All problems at once, including unknown keys; or the text is not YAML.
 pub fn inspect(text: &str) -> Result<Config, ConfigError> {
     judge(&read_yaml(text)?)
 }
 
-/// Returns the settings that these values come to; those that are absent are as by
-/// default.
+/// Returns the settings with these values; absent ones have their defaults.
 ///
 /// # Errors
-/// All problems at once, unknown keys among them.
+/// All problems at once, including unknown keys.
 pub(super) fn judge(given: &Value) -> Result<Config, ConfigError> {
     let defaults = to_value(&Config::defaults()?)?;
     let known = settings()?;
@@ -42,10 +41,10 @@ pub(super) fn judge(given: &Value) -> Result<Config, ConfigError> {
     }
 }
 
-/// What `config` has otherwise than the defaults: key, default, value.
+/// Returns the settings in which `config` differs from the defaults: key, default, value.
 ///
 /// # Errors
-/// The compiled-in file is wrong, which a test rules out.
+/// The compiled-in file is invalid, which a test rules out.
 pub fn differences(config: &Config) -> Result<Vec<(String, Value, Value)>, ConfigError> {
     let defaults = to_value(&Config::defaults()?)?;
     let mut found = Vec::new();
@@ -63,7 +62,7 @@ fn to_value(config: &Config) -> Result<Value, ConfigError> {
     serde_json::to_value(config).map_err(|error| ConfigError::Malformed(error.to_string()))
 }
 
-/// The keys that are given a value, down to where the defaults have no keys below.
+/// Collects the keys that are given a value, down to the level of the defaults' lowest keys.
 fn given_keys(
     given: &Value,
     defaults: &Value,
@@ -98,8 +97,8 @@ fn unknown(key: String, known: &[Setting]) -> Problem {
     }
 }
 
-/// Returns the setting that is meant by a key that there is not, if one is like it: by
-/// its name below other keys, or but for a few letters.
+/// Returns the setting that an unknown key most likely means, if one is similar: by its name
+/// below other keys, or up to a few letters.
 fn nearest(key: &str, known: &[Setting]) -> Option<String> {
     let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
     let keys = || known.iter().map(|setting| setting.key.as_str());
@@ -116,7 +115,7 @@ fn nearest(key: &str, known: &[Setting]) -> Option<String> {
 
 fn wrong(key: &str, value: &Value, error: &Untyped, known: &[Setting]) -> Problem {
     let said = error.said.as_str();
-    // A part of a list or of names with values.
+    // The error is in a part of a list or of a map.
     let is_inner = error.at.len() > key.len() && error.at.starts_with(key);
     if is_inner {
         return inner(&error.at, value, key, said, known);
@@ -145,7 +144,7 @@ fn wrong(key: &str, value: &Value, error: &Untyped, known: &[Setting]) -> Proble
     }
 }
 
-/// Returns what is wrong with a part of the value of a key.
+/// Returns the problem with a part of the value of a key.
 fn inner(at: &str, value: &Value, key: &str, said: &str, known: &[Setting]) -> Problem {
     let unknown = said.strip_prefix("unknown field `");
     if let Some(name) = unknown.and_then(|rest| rest.split('`').next()) {
@@ -215,7 +214,7 @@ fn set(root: &mut Value, key: &str, value: Value) {
     *at = value;
 }
 
-/// How many characters must be added, removed or replaced (Levenshtein 1966).
+/// Returns the number of characters to add, remove or replace (Levenshtein 1966).
 pub fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

@@ -1,4 +1,4 @@
-//! Settings of the issuers whose tokens are taken.
+//! Settings of the issuers whose tokens are accepted.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::access::Algorithm;
 
-/// How tokens are checked, and how the keys of issuers are fetched.
+/// Settings for checking tokens and fetching the keys of issuers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
@@ -34,32 +34,32 @@ pub struct JwtSettings {
     pub allow_http_on_loopback: bool,
 }
 
-/// An issuer whose tokens are taken.
+/// An issuer whose tokens are accepted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IssuerSettings {
-    /// What the users of its tokens are called after: `name:user`.
+    /// Prefix of the names of the users of its tokens: `name:user`.
     pub name: String,
-    /// The claim `iss` of its tokens, to the letter.
+    /// Exact value of the claim `iss` of its tokens.
     pub issuer: String,
-    /// One of these must be in the claim `aud`.
+    /// Accepted audiences, one of which must be in the claim `aud`.
     pub audiences: Vec<String>,
-    /// Where its keys are; absent: where its discovery document says.
+    /// URL of its keys; if absent, the URL in its discovery document.
     #[serde(default)]
     pub jwks_url: Option<String>,
-    /// The algorithms that its tokens may be signed by.
+    /// Algorithms that its tokens may be signed by.
     #[serde(default = "usual_algorithms")]
     pub algorithms: Vec<Algorithm>,
-    /// The claim that names the user.
+    /// Claim that names the user.
     #[serde(default = "subject")]
     pub user_claim: String,
-    /// The claim that `roles` is looked up with: a name, or a JSON pointer.
+    /// Claim that `roles` is looked up with: a name, or a JSON pointer.
     #[serde(default)]
     pub role_claim: Option<String>,
-    /// What each value of that claim gives.
+    /// Role for each value of that claim.
     #[serde(default)]
     pub roles: BTreeMap<String, Role>,
-    /// The role of those to whom `roles` gives none; absent: they are refused.
+    /// Role of users to whom `roles` gives none; if absent, they are refused.
     #[serde(default)]
     pub default_role: Option<Role>,
 }
@@ -72,7 +72,7 @@ fn subject() -> String {
     "sub".into()
 }
 
-/// Issuers at most.
+/// Maximum number of issuers.
 const MAX_ISSUERS: usize = 32;
 
 impl JwtSettings {
@@ -107,7 +107,7 @@ impl JwtSettings {
         check.number("auth.jwt.max_verified", self.max_verified, 1..=1_000_000);
     }
 
-    /// Whether keys may be fetched from there.
+    /// Returns true if keys may be fetched from this URL.
     pub(crate) fn may_fetch(&self, url: &str) -> bool {
         let Ok(url) = reqwest::Url::parse(url) else {
             return false;
@@ -130,7 +130,7 @@ impl JwtSettings {
 }
 
 impl IssuerSettings {
-    /// What is wrong with all of them.
+    /// Checks the settings of all issuers.
     pub(super) fn check_all(issuers: &[Self], jwt: &JwtSettings, check: &mut Checker) {
         if issuers.len() > MAX_ISSUERS {
             check.refuse("auth.issuers", issuers.len(), "at most 32 of them");
@@ -143,7 +143,7 @@ impl IssuerSettings {
                 check.refuse(format!("auth.issuers[{i}]"), value, allowed);
             }
             for (field, allowed) in issuer.violations(jwt) {
-                // What stands before an @ in a URL is a password: nothing is repeated.
+                // The text before an @ in a URL is a password, so the value is not repeated.
                 check.refuse(
                     format!("auth.issuers[{i}].{field}"),
                     "the given value",
@@ -163,7 +163,7 @@ impl IssuerSettings {
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         let name = (1..=32).contains(&self.name.len()) && self.name.bytes().all(plain);
         expect(name, "name", "1 to 32 characters of a-z, 0-9 and '-'");
-        // These stand before the colon of other actors.
+        // These names are prefixes of other actors.
         let free = !["address", "bot", "deia", "user"].contains(&self.name.as_str());
         expect(free, "name", "none of address, bot, deia and user");
         let url = "an https:// URL without a user (http:// for loopback with auth.jwt.allow_http_on_loopback)";

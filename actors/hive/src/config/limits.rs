@@ -1,4 +1,4 @@
-//! How many requests callers may make, and how many are worked on at a time.
+//! Limits of requests: the rate of each caller, and the number in progress at a time.
 
 use std::time::Duration;
 
@@ -22,17 +22,17 @@ pub struct LimitSettings {
     pub probe: Rate,
 }
 
-/// How often something may be done.
+/// Rate limit of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rate {
-    /// How often in a second.
+    /// Number of operations per second.
     pub per_second: u32,
-    /// How often at once after a pause.
+    /// Number of operations that may happen at once after a pause.
     pub burst: u32,
 }
 
-/// How many requests of each class are worked on at a time.
+/// Maximum number of requests of each class that are in progress at a time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]

@@ -31,17 +31,17 @@ const LIVE: &[&str] = &[
     "tasks.types",
 ];
 
-/// When a changed key takes effect.
+/// Time at which a changed key takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TakesEffect {
-    /// At once.
+    /// The change takes effect at once.
     Live,
-    /// At the next start.
+    /// The change takes effect at the next start.
     AtRestart,
 }
 
 impl TakesEffect {
-    /// Returns when a key takes effect.
+    /// Returns the time at which a key takes effect.
     pub(super) fn of(key: &str) -> Self {
         let covers = |live: &&str| {
             let rest = key.strip_prefix(*live);
@@ -53,7 +53,7 @@ impl TakesEffect {
         }
     }
 
-    /// Returns its name, as the documents have it.
+    /// Returns the name used in the documents.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -65,19 +65,19 @@ impl TakesEffect {
 /// The keys that a reload found changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reloaded {
-    /// In force now.
+    /// Keys that are in force now.
     pub live: Vec<String>,
-    /// In force from the next start on.
+    /// Keys that take effect at the next start.
     pub at_restart: Vec<String>,
 }
 
-/// The settings in force. Whoever uses a live key reads it here at each use, or waits for
+/// The settings in force. Users of a live key read it here at each use, or wait for
 /// [changes](Self::changes); a key that takes effect at a start is read once.
 #[derive(Clone, Debug)]
 pub struct Settings(Arc<watch::Sender<Arc<Config>>>);
 
 impl Settings {
-    /// Holds these settings from now on.
+    /// Creates the holder of these settings.
     pub fn new(config: Config) -> Self {
         Self(Arc::new(watch::Sender::new(Arc::new(config))))
     }
@@ -87,16 +87,16 @@ impl Settings {
         self.0.borrow().clone()
     }
 
-    /// Returns a receiver that is notified whenever others are in force.
+    /// Returns a receiver that is notified whenever the settings in force change.
     pub fn changes(&self) -> watch::Receiver<Arc<Config>> {
         self.0.subscribe()
     }
 
-    /// Puts the live keys of settings that were loaded in force, all or none.
+    /// Applies the live keys of loaded settings, all or none.
     ///
     /// # Errors
-    /// [`ConfigError`]: the live keys do not go together with the others as they are in
-    /// force. Nothing has changed then.
+    /// [`ConfigError`]: the live keys are not valid together with the other keys in force.
+    /// Nothing has changed then.
     pub fn reload(&self, loaded: &Config) -> Result<Reloaded, ConfigError> {
         let before = self.get();
         let (after, reloaded) = merge(&before, loaded)?;

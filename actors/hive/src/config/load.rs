@@ -1,4 +1,4 @@
-//! Reading: defaults, then a file, then the environment, then `--set`.
+//! Loads the settings: defaults, then a file, then the environment, then `--set`.
 
 use std::path::{Path, PathBuf};
 
@@ -6,18 +6,18 @@ use config::{Environment, File, FileFormat};
 
 use super::{Config, ConfigError, Problem, document::DEFAULTS, inspect::judge};
 
-/// Where settings come from; each layer overrides the ones before.
+/// Sources of settings; each layer overrides the ones before.
 #[derive(Clone, Debug, Default)]
 pub struct Layers {
     file: Option<PathBuf>,
-    /// Text of the file, if it was read before and must not be read anew.
+    /// Text of the file, if it was read before and must not be read again.
     text: Option<String>,
     environment: bool,
     overrides: Vec<(String, String)>,
 }
 
 impl Layers {
-    /// Adds a YAML file. It needs to have only the keys that differ.
+    /// Adds a YAML file, which needs only the keys that differ.
     #[must_use]
     pub fn file(mut self, path: impl AsRef<Path>) -> Self {
         self.file = Some(path.as_ref().to_owned());
@@ -31,7 +31,7 @@ impl Layers {
         self.file(path)
     }
 
-    /// Adds the environment: `DEIA__SERVER__BIND` is `server.bind`.
+    /// Adds the environment; `DEIA__SERVER__BIND` is `server.bind`.
     #[must_use]
     pub fn environment(mut self) -> Self {
         self.environment = true;
@@ -118,7 +118,7 @@ impl Layers {
             );
         }
         for (key, value) in &self.overrides {
-            // Nothing is the empty text, which is the default of many keys.
+            // An empty value is the empty text, which is the default of many keys.
             let value = match value.trim() {
                 "" => "''",
                 _ => value,
@@ -161,13 +161,13 @@ pub fn readable_yaml(said: &str) -> String {
     let line = place.split_once(" line ").map(|(_, line)| line);
     let line = line.and_then(|line| line.split(' ').next());
     match line.and_then(|line| line.parse::<u64>().ok()) {
-        // The parser tells where it was when it had read the value.
+        // The parser reports its position after the value.
         Some(line) => format!("the key {key} is given twice, before line {line}"),
         None => format!("the key {key} is given twice"),
     }
 }
 
-/// A settings file as it stands.
+/// Parses a settings file without validating it.
 pub(super) fn read_yaml(text: &str) -> Result<serde_json::Value, ConfigError> {
     config::Config::builder()
         .add_source(File::from_str(without_mark(text), FileFormat::Yaml))
@@ -176,15 +176,15 @@ pub(super) fn read_yaml(text: &str) -> Result<serde_json::Value, ConfigError> {
         .map_err(|error| ConfigError::Malformed(readable_yaml(&error.to_string())))
 }
 
-/// Values that are not settings, by the first fault that was found.
+/// Values that are not valid settings, with the first fault that was found.
 pub(super) struct Untyped {
-    /// The key, and the place within its value.
+    /// Key, and the location within its value.
     pub(super) at: String,
-    /// What the deserializer says.
+    /// Message of the deserializer.
     pub(super) said: String,
 }
 
-/// The settings that these values are, unchecked.
+/// Converts values to settings, unchecked.
 pub(super) fn typed(values: serde_json::Value) -> Result<Config, Untyped> {
     serde_path_to_error::deserialize(values).map_err(|error| Untyped {
         at: error.path().to_string(),

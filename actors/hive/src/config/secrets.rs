@@ -1,4 +1,4 @@
-//! The secret store, and where secrets of bots may be.
+//! Settings of the secret store and of the locations of bots' secrets.
 
 use bytesize::ByteSize;
 use deia_model::{SecretPlaces, is_plain};

@@ -1,5 +1,4 @@
-//! The settings themselves. What each means, its unit and its range is said in
-//! `config/deia.yaml`.
+//! The settings. `config/deia.yaml` describes the meaning, unit and range of each.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -19,7 +18,7 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where everything that deia keeps is.
+    /// Directory of all data that deia keeps.
     pub data_dir: PathBuf,
     /// The HTTP front.
     pub server: ServerSettings,
@@ -50,7 +49,7 @@ pub struct Config {
 /// Reads an IP address with a port.
 ///
 /// # Errors
-/// It is something else; the text says what is expected.
+/// The text is not an address with a port; the message describes the expected form.
 pub fn socket_address(text: &str) -> Result<SocketAddr, String> {
     let expected = "expected an IP address and a port, such as 127.0.0.1:8000";
     text.parse()
@@ -130,7 +129,7 @@ pub struct LoggingSettings {
     pub max_pending_bytes: ByteSize,
 }
 
-/// Traces, and where they are sent.
+/// Traces and their destination.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
@@ -145,13 +144,13 @@ pub struct TelemetrySettings {
     pub export_timeout: Duration,
 }
 
-/// The form of log lines.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
-    /// Human on a terminal, JSON otherwise.
+    /// `Human` on a terminal, `Json` otherwise.
     Auto,
-    /// For people.
+    /// Text for people.
     Human,
     /// One JSON object a line.
     Json,
@@ -166,28 +165,28 @@ pub(super) const MIB: u64 = 1 << 20;
 pub(super) const GIB: u64 = 1 << 30;
 
 impl Config {
-    /// The defaults: what `config/deia.yaml` says.
+    /// Returns the defaults in `config/deia.yaml`.
     ///
     /// # Errors
-    /// When the compiled-in file is itself wrong, which a test rules out.
+    /// The compiled-in file is invalid, which a test rules out.
     pub fn defaults() -> Result<Self, ConfigError> {
         super::Layers::default().load()
     }
 
-    /// Makes the path of the data directory absolute: programs are started by runners,
-    /// whose working directory is another.
+    /// Makes the path of the data directory absolute, because programs are started by runners,
+    /// which have another working directory.
     pub(crate) fn make_absolute(&mut self) {
         if let Ok(absolute) = std::path::absolute(&self.data_dir) {
             self.data_dir = absolute;
         }
     }
 
-    /// Where the SQLite store is.
+    /// Returns the path of the SQLite store.
     pub fn database_path(&self) -> PathBuf {
         self.data_dir.join("deia.db")
     }
 
-    /// Where the first admin key is.
+    /// Returns the path of the first admin key.
     pub fn admin_key_path(&self) -> PathBuf {
         self.data_dir.join("admin.key")
     }
@@ -197,22 +196,22 @@ impl Config {
         self.data_dir.join("secrets.key")
     }
 
-    /// Where a bot's log is.
+    /// Returns the path of a bot's log.
     pub fn bot_log_path(&self, bot: &BotName) -> PathBuf {
         self.data_dir.join("logs/bots").join(format!("{bot}.log"))
     }
 
-    /// Where a bot's programs run unless its specification says otherwise.
+    /// Returns the directory in which a bot's programs run unless its specification sets another.
     pub fn bot_work_dir(&self, bot: &BotName) -> PathBuf {
         self.data_dir.join("work").join(bot.as_str())
     }
 
-    /// Everything that is out of its range.
+    /// Returns every problem with the values.
     pub(super) fn problems(&self) -> Vec<Problem> {
         self.checked().done()
     }
 
-    /// What is checked of which key.
+    /// Returns the rules for each key.
     pub(super) fn rules(&self) -> Vec<Rule> {
         self.checked().rules()
     }
@@ -237,7 +236,7 @@ impl Config {
 }
 
 impl ServerSettings {
-    /// Whether keys travel readable over a network.
+    /// Returns true if keys travel unencrypted over a network.
     pub fn is_readable_outside(&self) -> bool {
         !self.bind.ip().is_loopback() && !self.tls.is_on()
     }
@@ -373,7 +372,7 @@ impl TelemetrySettings {
                 .is_some_and(|rest| !rest.is_empty())
         });
         if !endpoint.is_empty() && (!is_url || endpoint.contains(['@', ' '])) {
-            // What stands before an @ is a password: it is not repeated.
+            // The text before an @ is a password, so the value is not repeated.
             let allowed = "an http:// or https:// URL without a user, such as http://127.0.0.1:4318/v1/traces, or nothing";
             check.refuse("telemetry.otlp_endpoint", "the given value", allowed);
         }

@@ -1,5 +1,5 @@
-//! Limits of the steps of a stop. Each is derived from the settings, so that a step has at
-//! least the time that all within it may take.
+//! Limits of the steps of a stop. Each is derived from the settings, so that a step has at least
+//! as much time as the operations within it may take.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ const BOT: Duration = Duration::from_secs(5);
 /// Time after which supervision gives up a child that blocks its thread, beyond the time
 /// that it has to stop.
 const BLOCKED: Duration = Duration::from_secs(5);
-/// Time for giving back what a stopped bot had in hand.
+/// Time for giving back the tasks that a stopped bot held.
 const SETTLING: Duration = Duration::from_secs(3);
 /// Time for writing the last lines of a bot's log.
 const LOG_FLUSH: Duration = Duration::from_secs(2);
-/// Time for the HTTP server to end beyond what its connections have.
+/// Time for the HTTP server to end beyond the time that its connections have.
 const FRONT_EXTRA: Duration = Duration::from_secs(5);
 /// Time for a part of the tree other than those to stop.
 const PART: Duration = Duration::from_secs(10);
-/// Time for writing what requests have left. On a full disk it waits.
+/// Time for writing the records that requests have left. On a full disk the write waits.
 const NOTES: Duration = Duration::from_secs(2);
 
 /// Limits of the steps of a stop.
@@ -40,18 +40,18 @@ pub struct StopLimits {
     pub front: Duration,
     /// Time for any other part of the tree to stop.
     pub part: Duration,
-    /// Time for writing what requests have left.
+    /// Time for writing the records that requests have left.
     pub notes: Duration,
 }
 
 impl StopLimits {
-    /// Time for the services to stop. What they have in hand they can do again.
+    /// Time for the services to stop. They can repeat the work that is interrupted.
     pub(crate) const SERVICE: Duration = Duration::from_secs(2);
 
     /// Returns the time that a whole stop may take.
     #[must_use]
     pub fn whole(&self) -> Duration {
-        // A single part that does not stop; the others take milliseconds.
+        // Allows for a single part that does not stop; the others take milliseconds.
         self.drain + self.bots + self.front + Self::SERVICE + self.part + self.notes
     }
 }
@@ -95,7 +95,7 @@ mod tests {
                 .unwrap();
             let limits = config.stop_limits();
             assert!(limits.programs > config.bots.term_grace, "{limits:?}");
-            // A bot that answers nothing: its programs, its actor, its thread, its log.
+            // Allows for an unresponsive bot: its programs, its actor, its thread, its log.
             let one_bot = limits.programs + limits.bot + BLOCKED + limits.log_flush;
             assert!(limits.bots > one_bot, "{limits:?}");
             let server = &config.server;

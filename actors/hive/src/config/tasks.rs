@@ -1,4 +1,4 @@
-//! Settings of tasks, and of the scheduler that gives them to bots.
+//! Settings of tasks, and of the scheduler that assigns them to bots.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -50,7 +50,7 @@ pub struct TaskSettings {
     pub retention: Retention,
 }
 
-/// What tasks of one type have otherwise; what is absent is as for all.
+/// Settings of tasks of one type; absent ones are as for all types.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
@@ -65,7 +65,7 @@ pub struct TypeSettings {
     pub retry: TypeRetry,
 }
 
-/// What of the retry policy one type has otherwise.
+/// Retry policy of one type; absent settings are as for all types.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
@@ -96,7 +96,7 @@ pub struct SchedulerSettings {
 }
 
 impl TypeRetry {
-    /// As an override of the general policy.
+    /// Returns this policy as an override of the general policy.
     pub fn as_override(&self) -> RetryOverride {
         let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         RetryOverride {
@@ -109,7 +109,7 @@ impl TypeRetry {
 }
 
 impl TaskSettings {
-    /// Returns what the model holds a new task to.
+    /// Returns the limits that the model applies to a new task.
     pub fn limits(&self) -> TaskLimits<'_> {
         TaskLimits {
             types: &self.types,

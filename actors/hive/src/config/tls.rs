@@ -19,12 +19,12 @@ pub struct TlsSettings {
 }
 
 impl TlsSettings {
-    /// Whether the listener speaks TLS.
+    /// Returns true if the listener uses TLS.
     pub fn is_on(&self) -> bool {
         !self.cert_file.as_os_str().is_empty()
     }
 
-    /// Whether clients may show certificates.
+    /// Returns true if clients may present certificates.
     pub fn takes_client_certificates(&self) -> bool {
         !self.client_ca_file.as_os_str().is_empty()
     }

@@ -19,7 +19,7 @@ use crate::{
     subsystem::Deps,
 };
 
-/// The tasks that callers may see.
+/// Interface to the tasks that callers may see.
 #[derive(Clone)]
 pub struct TasksApi {
     pub(super) settings: Settings,
@@ -53,9 +53,8 @@ impl TasksApi {
     /// Accepts tasks, all or none; they are on disk when this returns.
     ///
     /// # Errors
-    /// [`HiveError::Invalid`] with a pointer to each fault (`/tasks/<n>/...`
-    /// when there are several tasks), an idempotency mismatch, or what keeps
-    /// the store from writing.
+    /// [`HiveError::Invalid`] with a pointer to each fault (`/tasks/<n>/...` if there are several
+    /// tasks), an idempotency mismatch, or a failure of the store to write.
     pub async fn submit(
         &self,
         who: &Principal,
@@ -116,10 +115,10 @@ impl TasksApi {
             .collect()
     }
 
-    /// The task as it stands.
+    /// Returns the current state of a task.
     ///
     /// # Errors
-    /// [`HiveError::NotFound`], also when it is not the caller's to see.
+    /// [`HiveError::NotFound`], also if the caller may not see the task.
     pub async fn get(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
         let task = self.ledger.visible_task(id, who.visibility()).await?;
         task.ok_or_else(|| not_found(id))
@@ -128,16 +127,16 @@ impl TasksApi {
     /// Returns the task, with the lengths of the outputs kept of its failed attempts.
     ///
     /// # Errors
-    /// [`HiveError::NotFound`], also when it is not the caller's to see.
+    /// [`HiveError::NotFound`], also if the caller may not see the task.
     pub async fn get_with_outputs(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
         let task = self.get(who, id).await?;
         Ok(self.with_outputs(task).await)
     }
 
-    /// The recorded end of a task; waits up to `wait` for it (at most `server.max_wait`).
+    /// Returns the recorded end of a task; waits up to `wait` for it (at most `server.max_wait`).
     ///
     /// # Errors
-    /// [`HiveError::TaskNotFinished`] when it has none by then.
+    /// [`HiveError::TaskNotFinished`] if the task has not ended by then.
     pub async fn result(
         &self,
         who: &Principal,
@@ -154,7 +153,7 @@ impl TasksApi {
             if let Some(result) = seen.result {
                 return Ok(result);
             }
-            // A hive that stops has answers as long as it takes requests.
+            // A stopping hive answers as long as it accepts requests.
             if left.is_zero() {
                 return Err(HiveError::TaskNotFinished {
                     task: id,
@@ -165,7 +164,7 @@ impl TasksApi {
         }
     }
 
-    /// Tasks without their content, newest first. A restricted caller sees its own.
+    /// Lists tasks without their content, newest first. A restricted caller sees its own.
     ///
     /// # Errors
     /// [`HiveError::BadCursor`].
@@ -178,11 +177,11 @@ impl TasksApi {
         Ok(self.ledger.tasks(who.visibility(), filter, page).await?)
     }
 
-    /// Calls a task off. A waiting one is cancelled when this returns; a
-    /// running one is marked, and cancelled when its bot has ended it.
+    /// Cancels a task. A waiting task is cancelled when this returns; a running one is marked,
+    /// and cancelled once its bot has ended it.
     ///
     /// # Errors
-    /// [`HiveError::NotFound`], or that it has ended already.
+    /// [`HiveError::NotFound`], or a conflict if the task has ended already.
     pub async fn cancel(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
         self.get(who, id).await?;
         let command = CancelTask {
@@ -193,11 +192,11 @@ impl TasksApi {
         Ok(shown(who, self.access.apply_for(who, command).await?))
     }
 
-    /// Puts a task that has ended back into the queue, with all its attempts.
-    /// It waits again for those that it depends on and that have not ended.
+    /// Puts a task that has ended back into the queue, with all its attempts. The task waits
+    /// again for its dependencies that have not ended.
     ///
     /// # Errors
-    /// [`HiveError::NotFound`], or that it has not ended.
+    /// [`HiveError::NotFound`], or a conflict if the task has not ended.
     pub async fn retry(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
         self.get(who, id).await?;
         let command = RetryTask {
@@ -209,11 +208,12 @@ impl TasksApi {
         Ok(shown(who, self.access.apply_for(who, command).await?))
     }
 
-    /// Erases the content, the metadata, the outputs and the errors of a task that has
-    /// ended. The record stays. Done again, it changes nothing.
+    /// Erases the content, the metadata, the outputs and the errors of a task that has ended. The
+    /// record stays. A repeated call changes nothing.
     ///
     /// # Errors
-    /// [`HiveError::NotFound`], that it has not ended, or that its files stay for now.
+    /// [`HiveError::NotFound`], or a conflict if the task has not ended or its files stay for
+    /// now.
     pub async fn erase(&self, who: &Principal, id: TaskId) -> Result<(), HiveError> {
         self.get(who, id).await?;
         let command = EraseTask {
@@ -221,8 +221,8 @@ impl TasksApi {
             actor: who.user.to_string(),
         };
         self.access.apply_for(who, command).await?;
-        // The record tells of no files any more: should this be cut short, the next
-        // start removes them.
+        // The record no longer lists any files: if this is interrupted, the next start removes
+        // them.
         self.remove_outputs(id).await
     }
 }

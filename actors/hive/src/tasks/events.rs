@@ -1,4 +1,4 @@
-//! The history of a task: its events, and the lines that the logs of its bots have.
+//! The history of a task: its events, and its lines in the logs of bots.
 
 use std::collections::BTreeSet;
 
@@ -8,9 +8,9 @@ use super::TasksApi;
 use crate::{HiveError, bots::log};
 
 impl TasksApi {
-    /// Returns the events of a task, oldest first, at most the last 1,000. For a confined
-    /// caller they are numbered from 1 on within the task: their places in the log tell
-    /// how much happened between them.
+    /// Returns the events of a task, oldest first, at most the last 1,000. For a confined caller
+    /// they are numbered from 1 on within the task, because their positions in the log would
+    /// reveal how much happened between them.
     ///
     /// # Errors
     /// [`HiveError::NotFound`].
@@ -19,11 +19,11 @@ impl TasksApi {
         Ok(self.ledger.task_events(id, who.visibility()).await?)
     }
 
-    /// The last lines that the logs of its bots have about a task, of one attempt or
-    /// all: what its programs said on standard error, and notes about them.
+    /// Returns the last lines in the logs of bots about a task, of one attempt or all: the
+    /// standard error of its programs, and notes about them.
     ///
     /// # Errors
-    /// [`HiveError::NotFound`], also when the task is not the caller's to see.
+    /// [`HiveError::NotFound`], also if the caller may not see the task.
     pub async fn log(
         &self,
         who: &Principal,

@@ -1,4 +1,4 @@
-//! The reason why a task has not started, or where it is.
+//! Explains the state of a task: why it has not started, or where it is.
 
 use deia_model::{AwaitedTask, Bot, BotFit, Facts, Principal, TaskExplanation, TaskId, explain};
 
@@ -6,7 +6,7 @@ use super::TasksApi;
 use crate::{HiveError, lifecycle::State};
 
 impl TasksApi {
-    /// Why a task has not started, or where it is.
+    /// Explains why a task has not started, or where it is.
     ///
     /// # Errors
     /// [`HiveError::NotFound`].

@@ -1,4 +1,4 @@
-//! How fast the queue goes: the flows of the last minute, by lane.
+//! Measures the throughput of the queue: the flows of the last minute, by lane.
 
 use std::{
     collections::HashMap,
@@ -9,12 +9,12 @@ use std::{
 use deia_ledger::{CommitNotice, LaneStats};
 use deia_model::{Priority, QueueStatus, Rates, TaskType, Waits};
 
-/// The last minute is kept in this many parts.
+/// Number of parts that the last minute is divided into.
 const PARTS: usize = 6;
-/// How long a part is.
+/// Duration of a part.
 const PART: Duration = Duration::from_secs(10);
 
-/// How fast the queue goes. One short lock a commit.
+/// Measures the throughput of the queue. Takes one short lock per commit.
 #[derive(Clone)]
 pub(crate) struct ThroughputMeter(Arc<Mutex<Window>>);
 
@@ -25,7 +25,7 @@ impl Default for ThroughputMeter {
 }
 
 impl ThroughputMeter {
-    /// Takes in what a commit has told.
+    /// Counts the changes of a commit.
     pub(crate) fn committed(&self, notices: &[CommitNotice]) {
         for notice in notices {
             if let CommitNotice::LaneStats(flows) = notice {
@@ -53,7 +53,7 @@ impl ThroughputMeter {
 
 fn rates(flow: &LaneStats, covered: Duration) -> Rates {
     let seconds = covered.as_secs_f64().max(1.0);
-    // Two decimals: what comes after is noise.
+    // Two decimals; any more are noise.
     let rate = |n: u32| (f64::from(n) / seconds * 100.0).round() / 100.0;
     Rates {
         submitted_per_second: rate(flow.submitted),
@@ -77,7 +77,7 @@ type LaneKey = (TaskType, Priority);
 /// A ring of parts; the newest is being filled.
 struct Window {
     began: Instant,
-    /// Which part is being filled, counted from the beginning.
+    /// Number of the part that is being filled, counted from the beginning.
     current: u64,
     parts: [HashMap<LaneKey, LaneStats>; PARTS],
 }
@@ -91,7 +91,7 @@ impl Window {
         }
     }
 
-    /// Drops the parts that are over a minute old.
+    /// Drops the parts that are more than a minute old.
     fn turn_to(&mut self, now: Instant) {
         let part = (now - self.began).as_secs() / PART.as_secs();
         let stale = part.saturating_sub(self.current).min(PARTS as u64);
@@ -102,7 +102,7 @@ impl Window {
     }
 
     fn slot(part: u64) -> usize {
-        // Less than PARTS.
+        // The remainder is less than PARTS.
         usize::try_from(part % PARTS as u64).unwrap_or(0)
     }
 
@@ -115,7 +115,7 @@ impl Window {
         }
     }
 
-    /// What flowed, and in how long a time.
+    /// Returns the counts in the window, and the time that they cover.
     fn read(&mut self, now: Instant) -> (Duration, HashMap<LaneKey, LaneStats>) {
         self.turn_to(now);
         let mut lanes: HashMap<LaneKey, LaneStats> = HashMap::new();

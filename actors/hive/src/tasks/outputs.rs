@@ -1,4 +1,4 @@
-//! What tasks have put out: live, from the result, or from a file.
+//! Outputs of tasks: live, from the result, or from a file.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tokio::{task::spawn_blocking, time::Instant};
 use super::TasksApi;
 use crate::{HiveError, TaskOutput};
 
-/// How long a task that runs may take until its program does, or until its end
-/// is recorded when the program has ended.
+/// Maximum time from the start of a task to that of its program, or from the end of the program
+/// to the record of the task's end.
 const BETWEEN_WITHIN: Duration = Duration::from_secs(2);
-/// How often is looked meanwhile.
+/// Interval between checks in that time.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl TasksApi {
@@ -108,7 +108,7 @@ impl TasksApi {
         }
         let (outputs, id) = (self.outputs.clone(), task.id);
         let looking = spawn_blocking(move || outputs.attempts(id)).await;
-        // Without them the rest is shown.
+        // On an error the rest is shown without the lengths.
         let kept = looking.ok().and_then(Result::ok).unwrap_or_default();
         for attempt in &mut task.failed_attempts {
             let of_it = kept.iter().find(|(number, _)| *number == attempt.attempt);
@@ -120,7 +120,7 @@ impl TasksApi {
     /// Removes the files of a task.
     ///
     /// # Errors
-    /// [`HiveError::Internal`]: they are there and cannot be removed.
+    /// [`HiveError::Internal`] if the files exist and cannot be removed.
     pub(super) async fn remove_outputs(&self, id: TaskId) -> Result<(), HiveError> {
         let outputs = self.outputs.clone();
         let removing = spawn_blocking(move || outputs.remove(id)).await;
@@ -130,8 +130,8 @@ impl TasksApi {
         })
     }
 
-    /// Removes files of outputs that no result tells of. Goes on while the hive
-    /// works; what it leaves, the next start removes.
+    /// Removes files of outputs that no result refers to. Runs in the background; the next start
+    /// removes the files that are left.
     pub(crate) fn sweep_outputs(&self) {
         let tasks = self.clone();
         actix::spawn(async move {
@@ -157,8 +157,7 @@ impl TasksApi {
         Ok(())
     }
 
-    /// Returns whether the task is known: its files are evidence, and are removed with
-    /// it.
+    /// Returns true if the task is known: its files are evidence, and are removed with it.
     async fn has_use_for_files(&self, id: TaskId) -> Result<bool, HiveError> {
         Ok(self.ledger.task(id).await?.is_some())
     }
@@ -174,7 +173,7 @@ fn not_begun(task: &Task, wanted: u32) -> String {
     }
 }
 
-/// Returns the reason why there never will be an output of that attempt.
+/// Returns the reason why the attempt will never have an output.
 fn never_begun(task: &Task, wanted: u32) -> String {
     let (id, status, last) = (task.id, task.status.as_str(), task.attempt);
     match last {
@@ -183,7 +182,7 @@ fn never_begun(task: &Task, wanted: u32) -> String {
     }
 }
 
-/// Returns the reason why there is no output of an attempt that is over.
+/// Returns the reason why an ended attempt has no output.
 fn missing(task: &Task, attempt: u32, kept: u32) -> String {
     let id = task.id;
     if attempt.saturating_add(kept) <= task.attempt {

@@ -15,20 +15,20 @@ use tokio::time::Instant;
 use super::{TasksApi, meter::ThroughputMeter};
 use crate::{HiveError, statistics::history, subsystem::Deps};
 
-/// Tasks of one page when many are changed at once; their commands share commits.
+/// Number of tasks per page when many are changed at once; their commands share commits.
 const AT_ONCE: u32 = 500;
-/// How often a drain looks whether something still runs.
+/// Interval at which a drain checks for running tasks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Pages that one such call looks at. What is left is told.
+/// Maximum number of pages that one call processes. The remainder is reported.
 const PAGES_MAX: usize = 2_000;
 
-/// Hours of work that the status of the queue tells of.
+/// Number of hours of history in the status of the queue.
 const HISTORY_HOURS: u32 = 24;
 
 /// Maximum length of the reason of a pause or a suspension, in characters.
 const REASON_MAX: usize = 1_024;
 
-/// Refuses a reason that is longer than anybody reads.
+/// Refuses a reason that is too long to be read.
 ///
 /// # Errors
 /// [`HiveError::Invalid`].
@@ -43,7 +43,7 @@ pub(crate) fn reason_fits(reason: Option<&str>) -> Result<(), HiveError> {
     }]))
 }
 
-/// What is done to each of many tasks.
+/// Operation that is applied to each of many tasks.
 #[derive(Clone, Copy)]
 enum Bulk {
     CancelWaiting,
@@ -67,10 +67,10 @@ impl QueueApi {
         }
     }
 
-    /// How the queue stands, exact as of the last commit.
+    /// Returns the state of the queue, exact as of the last commit.
     ///
     /// # Errors
-    /// What keeps the store from reading.
+    /// [`HiveError`] if the store cannot be read.
     pub async fn status(&self) -> Result<QueueStatus, HiveError> {
         let mut queue = self.ledger.queue().await?;
         self.meter.fill(&mut queue);
@@ -80,11 +80,11 @@ impl QueueApi {
         Ok(queue)
     }
 
-    /// Starts no more tasks of that type, or none at all. None is started any
-    /// more when this returns; what runs goes on. Whether that is new.
+    /// Stops starting tasks of that type, or all tasks. No task is started any more when this
+    /// returns; running tasks continue. Returns true if the pause is new.
     ///
     /// # Errors
-    /// What keeps the store from writing.
+    /// [`HiveError`] if the store cannot be written.
     pub async fn pause(
         &self,
         who: &Principal,
@@ -101,11 +101,10 @@ impl QueueApi {
         Ok(self.tasks.access.apply_for(who, command).await?)
     }
 
-    /// Takes the pause of that type back, or that of the whole queue. Whether
-    /// there was one.
+    /// Ends the pause of that type, or that of the whole queue. Returns true if there was one.
     ///
     /// # Errors
-    /// What keeps the store from writing.
+    /// [`HiveError`] if the store cannot be written.
     pub async fn resume(
         &self,
         who: &Principal,
@@ -119,10 +118,10 @@ impl QueueApi {
             .await?)
     }
 
-    /// Pauses the queue, or one type, and waits until nothing of it runs.
+    /// Pauses the queue, or one type, and waits until none of its tasks is running.
     ///
     /// # Errors
-    /// What keeps the store from writing or reading. The pause stays.
+    /// [`HiveError`] if the store cannot be written or read. The pause stays.
     pub async fn drain(
         &self,
         who: &Principal,
@@ -149,7 +148,7 @@ impl QueueApi {
         }
     }
 
-    /// Tasks that failed and can be put back, newest first.
+    /// Lists failed tasks that can be put back, newest first.
     ///
     /// # Errors
     /// [`HiveError::BadCursor`].
@@ -166,10 +165,10 @@ impl QueueApi {
         self.tasks.list(who, failed, page).await
     }
 
-    /// Cancels the waiting tasks (`pending` or `queued`) that the filter names.
+    /// Cancels the waiting tasks (`pending` or `queued`) that match the filter.
     ///
     /// # Errors
-    /// What keeps the store from writing; what was cancelled until then stays so.
+    /// [`HiveError`] if the store cannot be written; tasks that were cancelled before stay so.
     pub async fn purge(&self, who: &Principal, filter: TaskFilter) -> Result<Changed, HiveError> {
         let mut all = Changed {
             complete: true,
@@ -191,10 +190,10 @@ impl QueueApi {
         Ok(all)
     }
 
-    /// Puts the failed tasks that the filter names back into the queue.
+    /// Puts the failed tasks that match the filter back into the queue.
     ///
     /// # Errors
-    /// What keeps the store from writing; what was put back until then stays so.
+    /// [`HiveError`] if the store cannot be written; tasks that were put back before stay so.
     pub async fn requeue_dead(
         &self,
         who: &Principal,
@@ -204,8 +203,8 @@ impl QueueApi {
             status: Some(TaskStatus::Failed),
             ..filter
         };
-        // Oldest first, so that what others depend on goes before them: these
-        // then wait for it instead of running without.
+        // Oldest first, so that dependencies precede the tasks that wait for them instead of
+        // running without them.
         let (mut ids, complete) = self.listed(who, failed).await?;
         ids.reverse();
         let mut changed = self.change_these(who, ids, Bulk::Retry).await?;
@@ -213,7 +212,7 @@ impl QueueApi {
         Ok(changed)
     }
 
-    /// The tasks that the filter names, newest first, and whether these are all.
+    /// Returns the tasks that match the filter, newest first, and whether these are all.
     async fn listed(
         &self,
         who: &Principal,
@@ -237,11 +236,11 @@ impl QueueApi {
         Ok((ids, false))
     }
 
-    /// Puts these failed tasks back. Those that the caller may not see, or that
-    /// have not failed, are skipped.
+    /// Puts these failed tasks back into the queue. Skips tasks that the caller may not see, or
+    /// that have not failed.
     ///
     /// # Errors
-    /// What keeps the store from writing.
+    /// [`HiveError`] if the store cannot be written.
     pub async fn requeue_these(
         &self,
         who: &Principal,
@@ -256,7 +255,7 @@ impl QueueApi {
             }
         }
         let hidden = (ids.len() - visible.len()) as u64;
-        // Ids are in order of time. What others depend on goes first.
+        // Ids are ordered by time, so dependencies come first.
         visible.sort_unstable();
         let mut changed = self.change_these(who, visible, Bulk::Retry).await?;
         changed.skipped += hidden;
@@ -264,7 +263,7 @@ impl QueueApi {
         Ok(changed)
     }
 
-    /// Begins in that order, so the store does it in that order.
+    /// Begins the changes in that order, so that the store applies them in it.
     async fn change_these(
         &self,
         who: &Principal,
@@ -272,7 +271,7 @@ impl QueueApi {
         what: Bulk,
     ) -> Result<Changed, HiveError> {
         if ids.is_empty() {
-            // No change judges the caller here, and a stale one is refused all the same.
+            // The caller is not checked per change, but a stale caller is still refused.
             self.tasks
                 .access
                 .apply_for(who, RecordEvents(Vec::new()))

@@ -8,12 +8,12 @@ use crate::{
     trace::{OpenSpan, SpanKind},
 };
 
-/// The span of a submission: from the request to the disk.
+/// Span of a submission: from the request to the disk.
 pub(super) struct SubmitSpan(Option<(OpenSpan, u32)>);
 
 impl SubmitSpan {
-    /// Begins it when the trace of the tasks is recorded, and makes it the parent
-    /// of what is done for them. All tasks of a submission are of one trace.
+    /// Begins the span if the trace of the tasks is recorded, and makes it the parent of the
+    /// spans of the tasks. All tasks of a submission belong to one trace.
     pub(super) fn begin(tasks: &mut [NewTask]) -> Self {
         let parent = tasks
             .first()
@@ -29,7 +29,7 @@ impl SubmitSpan {
         Self(span.map(|span| (span, count)))
     }
 
-    /// Ends it.
+    /// Ends the span.
     pub(super) fn end(self, error: Option<&StoreError>) {
         if let Some((span, count)) = self.0 {
             let attributes = vec![("deia.tasks", count.into())];

@@ -1,4 +1,4 @@
-//! Who waits for a task to end.
+//! Waiters for the end of tasks.
 
 use std::{
     collections::HashMap,
@@ -10,17 +10,17 @@ use deia_ledger::CommitNotice;
 use deia_model::TaskId;
 use tokio::sync::Notify;
 
-/// How long a waiter sleeps before it looks itself: a notice may be lost.
+/// Time after which a waiter checks the store itself, because a notice may be lost.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Who waits for a task to end.
+/// Waiters for the end of tasks.
 #[derive(Clone, Default)]
 pub(crate) struct TaskWatch(Arc<Mutex<Waiting>>);
 
-/// Who is woken for each task, and how many wait for it.
+/// Notification for each task, and the number of its waiters.
 type Waiting = HashMap<TaskId, (Arc<Notify>, usize)>;
 
-/// One who waits. Look at the store after it was made, then wait.
+/// A registered waiter. Create it, then check the store, then wait.
 pub(crate) struct Waiter {
     watch: TaskWatch,
     task: TaskId,
@@ -28,7 +28,7 @@ pub(crate) struct Waiter {
 }
 
 impl TaskWatch {
-    /// Begins to wait.
+    /// Registers a waiter for a task.
     pub(crate) fn wait_for(&self, task: TaskId) -> Waiter {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (notify, waiters) = waiting.entry(task).or_default();
@@ -40,7 +40,7 @@ impl TaskWatch {
         }
     }
 
-    /// Wakes who waits for the tasks that ended.
+    /// Wakes the waiters of the tasks that ended.
     pub(crate) fn committed(&self, notices: &[CommitNotice]) {
         let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.is_empty() {
@@ -62,12 +62,12 @@ impl TaskWatch {
 }
 
 impl Waiter {
-    /// Resolves when the task has ended, or it is time to look again. Must be
-    /// made before the store is looked at, so that no end is missed.
+    /// Resolves when the task has ended, or when it is time to check again. Must be created
+    /// before the store is checked, so that no end is missed.
     pub(crate) fn ended_or_look_again(&self, limit: Duration) -> impl Future<Output = ()> + '_ {
         let notified = self.notify.notified();
         async move {
-            // Either way the caller looks.
+            // The caller checks in either case.
             let _ = tokio::time::timeout(limit.min(LOOK_EVERY), notified).await;
         }
     }
