@@ -1,8 +1,7 @@
-//! What is counted and measured, for `GET /metrics`.
+//! Counters and measurements for `GET /metrics`.
 //!
-//! [`table`] names everything there is; `docs/METRICS.md` is written from it.
-//! Whoever does the work adds to plain atomics, once a commit where it can; the
-//! text is made when somebody asks for it.
+//! [`table`] lists every metric; `docs/METRICS.md` is generated from it. The code that does the
+//! work adds to plain atomics, once per commit where possible; the text is produced on request.
 
 mod exposition;
 mod flow;

@@ -31,7 +31,7 @@ use crate::{
     tasks::Tasks,
 };
 
-/// The subsystem. It has no actors and takes no notices: it asks the others.
+/// The subsystem of operations. It has no actors and takes no notices, but queries the others.
 pub(crate) struct Operations(OperationsApi);
 
 impl Operations {
@@ -66,13 +66,13 @@ pub struct OperationsApi {
     started: Instant,
 }
 
-/// What the API is made of besides what every subsystem may use.
+/// Components of the API beyond those that every subsystem may use.
 pub(crate) struct OperationNeeds<'a> {
     pub(crate) access: &'a AccessApi,
     pub(crate) alerts: &'a Alerts,
     pub(crate) bots: &'a Bots,
     pub(crate) tasks: &'a Tasks,
-    /// The subsystems that count and measure.
+    /// Subsystems that count and measure.
     pub(crate) subsystems: Vec<Arc<dyn Subsystem>>,
     pub(crate) files: Arc<HiveFiles>,
     pub(crate) store_metrics: Arc<StoreMetrics>,
@@ -103,13 +103,13 @@ impl OperationsApi {
         }
     }
 
-    /// Counts what happens in the tree from now on.
+    /// Counts the events in the tree from now on.
     pub(crate) fn follow(&self, tree: &Tree) {
         self.supervision.follow(tree.subscribe());
     }
 
-    /// Notes that this start follows a restart in place, and its result: an error is the
-    /// reason why the new start failed. The first call counts.
+    /// Records that this start follows a restart in place, and its result: an error is the reason
+    /// why the new start failed. Only the first call has an effect.
     pub fn note_restart(&self, outcome: Result<(), String>) {
         let reason = outcome.err();
         let _ = self.last_restart.set(LastRestart {

@@ -1,17 +1,16 @@
-//! No program outlives deia.
+//! Reaper of the programs that outlive deia.
 //!
-//! The reaper is a small process of its own that deia starts and keeps a pipe
-//! to. On the pipe deia says which process groups it runs (`+<group>` once
-//! started, `-<group>` before the last of it is reaped). When the pipe ends,
-//! deia is gone, in whatever way it went: the reaper then ends those groups, and
-//! every process that carries the hive's instance in its environment, or descends
-//! from one that does.
+//! The reaper is a small process of its own that deia starts and keeps a pipe to. On the pipe
+//! deia announces the process groups that it runs (`+<group>` once started, `-<group>` before the
+//! last of it is reaped). When the pipe ends, deia has ended, for whatever reason: the reaper
+//! then ends those groups, and every process that carries the hive's instance in its environment,
+//! or descends from one that does.
 //!
-//! It is the second line: the runner above each program ends what
-//! that has started. Should runners be killed, too, a process gets away that left its
-//! group, cleared its environment and lost its parents before deia went.
+//! The reaper is the second line of defence: the runner above each program ends the processes
+//! that the program has started. If runners are killed, too, a process escapes that left its
+//! group, cleared its environment and lost its parents before deia ended.
 //!
-//! Plain blocking code: it never runs on an arbiter.
+//! The code is plain and blocking, and never runs on an arbiter.
 
 pub(crate) mod procs;
 
@@ -29,37 +28,37 @@ use rustix::{
 
 use crate::host::{Process, signals};
 
-/// The variable that every program of a hive carries: the instance of its data
-/// directory. The hive's id would not do: a copy of the directory has it, too.
+/// Variable that every program of a hive carries: the instance of its data directory. The hive's
+/// id would not do: a copy of the directory has the same id.
 pub(crate) const INSTANCE_VARIABLE: &str = "DEIA_INSTANCE_ID";
 
-/// The variable that distinguishes the programs of one run of a hive from those of the
-/// next: a reaper may be late, and ends those of its own run only.
+/// Variable that distinguishes the programs of one run of a hive from those of the next: a reaper
+/// may be late, and ends only the programs of its own run.
 pub(crate) const RUN_VARIABLE: &str = "DEIA_RUN_ID";
 
-/// How long programs are sought and ended. Only a process that the kernel
-/// cannot end (it waits for a dead disk, say) makes it take longer than milliseconds.
+/// Time for which programs are searched for and ended. A sweep takes longer than milliseconds
+/// only if the kernel cannot end a process (that waits for a dead disk, for example).
 const SWEEP_LIMIT: Duration = Duration::from_secs(10);
 
-/// Between two scans. A process that is just being replaced by `exec` shows no
-/// environment for a moment, so one empty scan proves nothing.
+/// Pause between two scans. A process that is just being replaced by `exec` shows no environment
+/// for a moment, so one empty scan proves nothing.
 const BETWEEN_SCANS: Duration = Duration::from_millis(20);
 
-/// `NAME=value` variables that a process carries, all of them.
+/// All `NAME=value` variables of a tag that a process carries.
 pub(crate) type EnvTags = Vec<String>;
 
-/// What a sweep found.
+/// Result of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Processes that were ended.
+    /// Number of processes that were ended.
     pub ended: usize,
-    /// Processes that were still there at the end: the kernel could not end them yet.
+    /// Number of processes that remained at the end because the kernel could not end them yet.
     pub left: usize,
 }
 
-/// The main function of the reaper of this run of the hive of this instance: reads
-/// standard input to its end, then ends what deia left behind. To be called first
-/// thing in the process, before any thread is started.
+/// Runs the reaper of this run of the hive of this instance: reads standard input to its end,
+/// then ends the processes that deia left behind. Must be called first in the process, before any
+/// thread is started.
 ///
 /// # Errors
 /// `/proc` cannot be read. The groups that deia named are ended nevertheless.
@@ -72,9 +71,9 @@ pub fn run(instance: &str, run: &str) -> io::Result<Swept> {
     sweep_until_clean(&groups, &env_tags, SWEEP_LIMIT).inspect_err(|_| end_groups(&groups))
 }
 
-/// Ends every process that an earlier run of the hive of this instance left behind.
-/// To be called when the data directory is locked and no program runs yet.
-/// Never ends the caller or its ancestors. Blocks, usually for some 30 ms.
+/// Ends every process that an earlier run of the hive of this instance left behind. Must be
+/// called while the data directory is locked and no program runs yet. Never ends the caller or
+/// its ancestors. Blocks, usually for some 30 ms.
 ///
 /// # Errors
 /// `/proc` cannot be read.
@@ -86,7 +85,8 @@ pub fn sweep(instance: &str) -> io::Result<Swept> {
     )
 }
 
-/// Ends every process that carries any of these environment tags, and what descends from it. Blocks, usually for some 30 ms.
+/// Ends every process that carries any of these environment tags, and its descendants. Blocks,
+/// usually for some 30 ms.
 ///
 /// # Errors
 /// `/proc` cannot be read.
@@ -94,7 +94,7 @@ pub(crate) fn sweep_tagged(env_tags: &[EnvTags]) -> io::Result<Swept> {
     sweep_until_clean(&BTreeSet::new(), env_tags, Duration::from_secs(2))
 }
 
-/// Whether a process of this group lives (a zombie does not). Blocks for a scan.
+/// Returns true if a process of this group lives (a zombie does not). Blocks for a scan.
 ///
 /// # Errors
 /// `/proc` cannot be read.
@@ -103,24 +103,24 @@ pub(crate) fn group_lives(group: i32) -> io::Result<bool> {
     Ok(Process::all()?.iter().any(lives))
 }
 
-/// Whether the process behind this pidfd has ended, reaped or not.
+/// Returns true if the process behind this pidfd has ended, reaped or not.
 pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
     let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
     poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
-/// The environment tag of a hive's programs.
+/// Returns the environment tag of a hive's programs.
 pub(crate) fn instance_tag(instance: &str) -> String {
     format!("{INSTANCE_VARIABLE}={instance}")
 }
 
-/// The environment tag of the programs of one run.
+/// Returns the environment tag of the programs of one run.
 pub(crate) fn run_tag(run: &str) -> String {
     format!("{RUN_VARIABLE}={run}")
 }
 
-/// Reads what deia says until the end. What is not understood is passed over:
-/// a line cut short by the death of deia, for one.
+/// Reads the announcements of deia until the end. Malformed lines are skipped, for example a line
+/// that the death of deia cut short.
 fn follow(mut input: impl BufRead, groups: &mut BTreeSet<i32>) {
     let mut line = Vec::new();
     loop {
@@ -139,7 +139,7 @@ fn note(line: &[u8], groups: &mut BTreeSet<i32>) {
     else {
         return;
     };
-    // Group 1 and below are not ours by any means: -1 would mean every process.
+    // Groups up to 1 are never ours: -1 would mean every process.
     let group = |text: &str| text.parse().ok().filter(|group: &i32| *group > 1);
     match line.split_at_checked(1) {
         Some(("+", text)) => groups.extend(group(text)),
@@ -150,8 +150,8 @@ fn note(line: &[u8], groups: &mut BTreeSet<i32>) {
     }
 }
 
-/// Continues the parents of these groups' leaders: a runner that its program has
-/// stopped does not see that deia is gone, and would stay for ever.
+/// Continues the parents of these groups' leaders: a runner that its program has stopped would
+/// not notice the end of deia, and would stay forever.
 fn continue_runners(groups: &BTreeSet<i32>) {
     let parents = groups
         .iter()
@@ -163,8 +163,8 @@ fn continue_runners(groups: &BTreeSet<i32>) {
     }
 }
 
-/// Kills the descendants of a process, and then the process. A process that is
-/// stopped or hangs cannot do it itself.
+/// Kills the descendants of a process, and then the process itself, since a stopped or hanging
+/// process cannot do this itself.
 pub(crate) fn end_family(process: &OwnedFd, pid: i32) {
     let processes = Process::all().unwrap_or_default();
     for descendant in procs::descendants(&processes, pid) {
@@ -176,14 +176,14 @@ pub(crate) fn end_family(process: &OwnedFd, pid: i32) {
 fn end_groups(groups: &BTreeSet<i32>) {
     for group in groups {
         if let Some(group) = Pid::from_raw(*group) {
-            // Gone already is fine.
+            // An error means that the group has ended already, which is fine.
             let _ = kill_process_group(group, rustix::process::Signal::KILL);
         }
     }
 }
 
-/// Ends what belongs to `groups` or carries `env_tags`, until two scans in a row
-/// find nothing more.
+/// Ends the processes that belong to `groups` or carry `env_tags`, until two scans in a row find
+/// no more.
 fn sweep_until_clean(
     groups: &BTreeSet<i32>,
     env_tags: &[EnvTags],
@@ -192,8 +192,8 @@ fn sweep_until_clean(
     let deadline = Instant::now() + limit;
     let own = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
     let mut swept = Swept::default();
-    // Groups are looked at once: ending one is final, and its number may then
-    // become somebody else's.
+    // Groups are ended in the first scan only: ending a group is final, and its number may be
+    // reused afterwards.
     let mut groups = Some(groups);
     let none = BTreeSet::new();
     let mut clean_scans = 0;
@@ -201,7 +201,7 @@ fn sweep_until_clean(
         let processes = Process::all()?;
         let now = groups.take().unwrap_or(&none);
         let tagged = |pid| procs::is_tagged(pid, env_tags);
-        // The scan comes first: ended parents no longer lead to their children.
+        // The scan precedes the kills: ended parents no longer lead to their children.
         let victims = procs::victims(&processes, now, tagged, own);
         end_groups(now);
         let dying: Vec<OwnedFd> = victims.iter().filter_map(procs::end).collect();
@@ -235,7 +235,7 @@ pub(crate) fn wait_for_all(dying: &[OwnedFd], deadline: Instant) {
     }
 }
 
-/// Blocks the process for that time; it does nothing else.
+/// Blocks the process for that time; it has no other work.
 pub(crate) fn pause(time: Duration) {
     let timeout = Timespec::try_from(time).unwrap_or_default();
     let _ = poll(&mut [], Some(&timeout));

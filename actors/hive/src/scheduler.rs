@@ -1,5 +1,5 @@
-//! Gives ready tasks to bots. What to give to whom is decided by
-//! [`assign`](assign::assign); here it is carried out.
+//! Gives ready tasks to bots. [`assign`](assign::assign) decides which bot gets which task; this
+//! module carries the decisions out.
 
 mod assign;
 mod capacity;
@@ -30,11 +30,11 @@ use crate::{
     metrics::SchedulerMetrics,
 };
 
-/// Tasks made ready in one command.
+/// Maximum number of tasks made ready in one command.
 const PROMOTE_MAX: u32 = 1_000;
-/// How long to wait before the store is asked again after it failed.
+/// Pause before the store is asked again after a failure.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
-/// How long to wait before tasks are claimed again on a full disk.
+/// Pause before tasks are claimed again on a full disk.
 const RETRY_ON_FULL_DISK: Duration = Duration::from_secs(1);
 
 /// Gives ready tasks to bots.
@@ -43,9 +43,9 @@ pub(crate) struct Scheduler {
     settings: SchedulerSettings,
     lanes: Lanes,
     dispatcher: Arc<Dispatcher>,
-    /// Tasks whose claim is on its way to the store.
+    /// Ids of tasks whose claim is being sent to the store.
     claiming: HashSet<TaskId>,
-    /// True after a claim failed, until it is tried again: nothing is assigned meanwhile.
+    /// True after a failed claim until its retry: nothing is assigned meanwhile.
     held: bool,
     next_due: Option<i64>,
     due_timer: Option<SpawnHandle>,
@@ -75,7 +75,7 @@ impl Scheduler {
         }
     }
 
-    /// Assigns what can be assigned, and reads what runs low.
+    /// Assigns as many tasks as possible, and refills lanes that run low.
     fn schedule(&mut self, ctx: &mut Context<Self>) {
         if self.held {
             return;
@@ -176,7 +176,7 @@ impl Scheduler {
         self.due_at(Timestamp::now().plus_millis(wait).as_millis(), ctx);
     }
 
-    /// Looks at the store, in case that news were lost.
+    /// Checks the store, in case messages were lost.
     fn poll(&mut self, ctx: &mut Context<Self>) {
         let ledger = self.ledger.clone();
         let reading = async move {

@@ -55,7 +55,7 @@ async fn keep(issuer: Arc<Issuer>, state: AccessState, fetcher: Fetcher) {
                 let is_cut = set.is_cut;
                 if let Some(keys) = issuer.replace(set) {
                     tell(name, keys, is_cut);
-                    // Who came with a key that is gone has to go.
+                    // Callers authenticated with a removed key must be disconnected.
                     state.keyring.announce();
                     end_untrusted(name, &state).await;
                 }
@@ -73,8 +73,8 @@ async fn keep(issuer: Arc<Issuer>, state: AccessState, fetcher: Fetcher) {
     }
 }
 
-/// Ends the sessions that rest on a key that is gone, for good: the key must not come
-/// back before, so this is waited for.
+/// Ends for good the sessions whose key was removed. The caller waits for this, because the
+/// key must not return before.
 async fn end_untrusted(issuer: &str, state: &AccessState) {
     while let Err(error) = state.end_untrusted_web_sessions().await {
         let retry_in_ms = RETRY_AFTER.as_millis();
@@ -104,7 +104,7 @@ fn tell(issuer: &str, keys: usize, is_cut: bool) {
     }
 }
 
-/// With its causes: the outermost of an HTTP client says little.
+/// Describes an error with its causes: the outermost error of an HTTP client says little.
 fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -18,8 +18,8 @@ use crate::HiveError;
 pub struct KeyRotation {
     /// Time for which both keys are in force; `None`: `auth.rotation_overlap`.
     pub overlap: Option<Duration>,
-    /// From when on the new key is refused; `None`: it lives as long as the old
-    /// one was meant to, or until the old one expires when that rotates itself.
+    /// Time from which on the new key is refused; `None`: it lives as long as the old one was
+    /// meant to, or until the old one expires if that rotates itself.
     pub expires_at: Option<Timestamp>,
 }
 

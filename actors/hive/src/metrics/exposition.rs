@@ -1,4 +1,4 @@
-//! What was read, and the text that it makes.
+//! The values that were read, and the text that they are rendered to.
 
 use std::{borrow::Cow, collections::HashMap, fmt};
 
@@ -14,10 +14,10 @@ use prometheus_client::{
 
 use super::table::{self, Kind, Metric};
 
-/// What the text is, for the header `Content-Type`.
+/// Content type of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Numbers of one moment, by metric.
+/// Values of one moment, by metric.
 #[derive(Debug, Default)]
 pub struct Exposition(HashMap<&'static str, Vec<Point>>);
 
@@ -35,7 +35,7 @@ enum Value {
 }
 
 impl Exposition {
-    /// A whole number; `labels` are the values, in the order of the table.
+    /// Adds an integer; `labels` are the values, in the order of the table.
     pub fn count<L: Into<Cow<'static, str>>>(
         &mut self,
         metric: &Metric,
@@ -45,7 +45,7 @@ impl Exposition {
         self.add(metric, labels, Value::Whole(value));
     }
 
-    /// A number.
+    /// Adds a number.
     pub fn number<L: Into<Cow<'static, str>>>(
         &mut self,
         metric: &Metric,
@@ -55,12 +55,12 @@ impl Exposition {
         self.add(metric, labels, Value::Number(value));
     }
 
-    /// A whole number of a metric without labels.
+    /// Adds an integer of a metric without labels.
     pub fn gauge(&mut self, metric: &Metric, value: u64) {
         self.count(metric, NO_LABELS, value);
     }
 
-    /// How a histogram stands.
+    /// Adds the current state of a histogram.
     pub fn histogram<L: Into<Cow<'static, str>>>(
         &mut self,
         metric: &Metric,
@@ -70,7 +70,7 @@ impl Exposition {
         self.add(metric, labels, Value::Sizes(histogram.snapshot()));
     }
 
-    /// Sizes that were counted elsewhere.
+    /// Adds sizes that were counted elsewhere.
     pub(super) fn snapshot<L: Into<Cow<'static, str>>>(
         &mut self,
         metric: &Metric,
@@ -97,11 +97,11 @@ impl Exposition {
         points.push(Point { labels, value });
     }
 
-    /// The text (OpenMetrics 1.0): every family of the table, also those of
-    /// which there is nothing to tell.
+    /// Renders the text (OpenMetrics 1.0) with every family of the table, including those without
+    /// values.
     ///
     /// # Errors
-    /// None while the table is well formed.
+    /// Does not fail while the table is well formed.
     pub fn into_text(self) -> Result<String, fmt::Error> {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self));
@@ -111,7 +111,7 @@ impl Exposition {
     }
 }
 
-/// For a metric that has none.
+/// Labels of a metric that has none.
 pub(crate) const NO_LABELS: [&str; 0] = [];
 
 impl Collector for Exposition {
@@ -133,7 +133,7 @@ impl Collector for Exposition {
     }
 }
 
-/// The name without what the encoder puts behind it, and the unit.
+/// Returns the name without the suffix that the encoder appends, and the unit.
 fn family(metric: &Metric) -> (&'static str, Option<Unit>) {
     let name = metric.name;
     let name = name.strip_suffix("_total").unwrap_or(name);

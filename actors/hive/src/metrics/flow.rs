@@ -1,4 +1,4 @@
-//! What flows through the queue, as the commits tell it.
+//! Tasks that move through the queue, as counted from the notices of commits.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,13 +10,13 @@ use deia_model::{QueueLane, TaskType};
 
 use super::{Exposition, table};
 
-/// Types that have series of their own. There may be many more
-/// (`tasks.max_types`): all of those are counted as [`OTHER`].
+/// Maximum number of types that have series of their own. There may be many more
+/// (`tasks.max_types`): the others are counted as [`OTHER`].
 const TYPES_MAX: usize = 100;
-/// What the rest is called. No type of a task can have this name.
+/// Label of the other types. No type of a task can have this name.
 const OTHER: &str = "(other)";
 
-/// What has flowed since the start. One short lock a commit.
+/// Counts of tasks that moved through the queue since the start. Takes one short lock per commit.
 #[derive(Default)]
 pub(crate) struct FlowMetrics(Mutex<Seen>);
 
@@ -24,7 +24,7 @@ pub(crate) struct FlowMetrics(Mutex<Seen>);
 struct Seen {
     types: BTreeSet<TaskType>,
     lanes: BTreeMap<(Option<TaskType>, u8), Counts>,
-    /// By priority.
+    /// Waiting times by priority.
     waits: BTreeMap<u8, Sizes>,
     runs: BTreeMap<u8, Sizes>,
 }
@@ -48,7 +48,7 @@ struct Sizes {
 }
 
 impl FlowMetrics {
-    /// Takes in what a commit has told.
+    /// Counts the changes of a commit.
     pub(crate) fn committed(&self, notices: &[CommitNotice]) {
         for notice in notices {
             if let CommitNotice::LaneStats(flows) = notice {
@@ -60,7 +60,7 @@ impl FlowMetrics {
         }
     }
 
-    /// Tells of it, and of how deep the queue is by the same types.
+    /// Writes the counts, and the depth of the queue by the same types.
     pub(crate) fn write(&self, depths: &[QueueLane], out: &mut Exposition) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut by_type: BTreeMap<[String; 3], u64> = BTreeMap::new();
@@ -124,7 +124,7 @@ impl Seen {
         self.runs.entry(rank).or_default().add(&flow.runs);
     }
 
-    /// The type itself while it is among the first, else `None`.
+    /// Returns the type itself if it is among the first, else `None`.
     fn label(&mut self, task_type: &TaskType) -> Option<TaskType> {
         if !self.types.contains(task_type) {
             if self.types.len() >= TYPES_MAX {

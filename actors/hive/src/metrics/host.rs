@@ -3,7 +3,7 @@
 use super::{Exposition, exposition::NO_LABELS, table};
 use crate::host::{Cgroup, Load, Pressure, Stall, Unknown, cgroup};
 
-/// Figures of the host. One that it does not show is left out.
+/// Figures of the host. Figures that the host does not show are left out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct HostReading {
     load: Result<Load, Unknown>,

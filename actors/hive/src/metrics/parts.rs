@@ -5,7 +5,7 @@ use deia_model::AttemptEnd;
 
 use super::{Exposition, exposition::NO_LABELS, table};
 
-/// Writes what a store has counted.
+/// Writes the counters of a store.
 pub(crate) fn write_store(store: &StoreMetrics, out: &mut Exposition) {
     for (result, count) in [
         ("applied", &store.applied),
@@ -75,7 +75,7 @@ pub(crate) struct BotLogMetrics {
     pub(crate) dropped: Counter,
 }
 
-/// The logs of all bots of this process.
+/// Counters of the logs of all bots of this process.
 pub(crate) static BOT_LOGS: BotLogMetrics = BotLogMetrics {
     bytes: Counter::new(),
     dropped: Counter::new(),

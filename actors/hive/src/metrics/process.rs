@@ -3,7 +3,7 @@
 use super::{Exposition, exposition::NO_LABELS, table};
 use crate::host::{DiskSpace, process::Usage};
 
-/// Figures of this process and its files. One that is not known is left out.
+/// Figures of this process and its files. Unknown figures are left out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ProcessReading {
     usage: Usage,

@@ -1,4 +1,4 @@
-//! The supervision tree: how it stands, and what has happened in it.
+//! The supervision tree: its state and its events.
 
 use std::{
     collections::BTreeMap,
@@ -9,13 +9,13 @@ use deia_supervision::{ArbiterStatus, Event, EventKind, EventStream, Lagged, Tre
 
 use super::{Exposition, table};
 
-/// Below this path are bots: they come and go, and are taken together.
+/// Path of the bots in the tree: they come and go, and are counted together.
 const BOTS: &str = "hive/core/bots/";
-/// What they are called together.
+/// Label for all of them together.
 const ALL_BOTS: &str = "hive/core/bots/*";
 
-/// What has happened in the tree. The events are counted when somebody asks:
-/// until then the tree keeps the last 4,096, and what is missed is told.
+/// Counts the events in the tree. Events are counted on request: until then the tree keeps the
+/// last 4,096, and reports how many were missed.
 #[derive(Default)]
 pub(crate) struct SupervisionMetrics(Mutex<Seen>);
 
@@ -28,7 +28,7 @@ struct Seen {
 }
 
 impl SupervisionMetrics {
-    /// Counts what happens from now on.
+    /// Counts the events from now on.
     pub(crate) fn follow(&self, events: EventStream) {
         self.lock().events = Some(events);
     }
@@ -91,7 +91,7 @@ impl Seen {
     }
 }
 
-/// A path that there are few of.
+/// Returns a label for a path, of which there are only a few.
 fn label(path: &str) -> &str {
     match path.starts_with(BOTS) {
         true => ALL_BOTS,

@@ -1,22 +1,22 @@
-//! Everything that `GET /metrics` tells of, by name.
+//! Table of all metrics of `GET /metrics`, by name.
 
 use std::fmt::Write as _;
 
-/// What kind of number it is.
+/// Kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Only grows, from 0 at the start of the process.
+    /// A number that only grows, from 0 at the start of the process.
     Counter,
-    /// Goes up and down.
+    /// A number that goes up and down.
     Gauge,
     /// Counts by size, with the sum.
     Histogram,
-    /// Always 1; its labels tell.
+    /// A constant 1 whose labels carry the information.
     Info,
 }
 
 impl Kind {
-    /// As Prometheus calls it.
+    /// Returns the name in the text format of Prometheus.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -27,16 +27,16 @@ impl Kind {
     }
 }
 
-/// One row: a family of series.
+/// A row of the table: a family of series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metric {
-    /// The name in full; those of histograms get `_bucket`, `_sum` and `_count`.
+    /// Full name; histograms get the suffixes `_bucket`, `_sum` and `_count`.
     pub name: &'static str,
-    /// What kind of number it is.
+    /// Kind of the metric.
     pub kind: Kind,
-    /// Its labels, in order.
+    /// Labels of the metric, in order.
     pub labels: &'static [&'static str],
-    /// What it tells, a sentence without its full stop.
+    /// Description, a sentence without its full stop.
     pub help: &'static str,
 }
 
@@ -52,7 +52,7 @@ macro_rules! metrics {
             };
         )*)*
 
-        /// Every row, by what it is about.
+        /// Every row, by topic.
         pub const TABLE: &[(&str, &[Metric])] = &[$(($title, &[$($name),*])),*];
     };
 }
@@ -242,12 +242,12 @@ metrics! {
     }
 }
 
-/// Every row.
+/// Iterates over every row.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
     TABLE.iter().flat_map(|(_, rows)| rows.iter())
 }
 
-/// The table as a page: `docs/METRICS.md`.
+/// Returns the table as a page: `docs/METRICS.md`.
 pub fn page() -> String {
     let mut page = String::from(
         "# Metrics\n\n\

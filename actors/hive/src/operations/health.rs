@@ -1,4 +1,4 @@
-//! How the whole hive stands.
+//! Status and health of the whole hive.
 
 use deia_ledger::FollowerState;
 use deia_model::{
@@ -13,7 +13,7 @@ use crate::{
     lifecycle::State,
 };
 
-/// A queued task that waits this long without a bot is a problem, in milliseconds.
+/// Time for which a queued task may wait without a bot before it is a problem, in milliseconds.
 const OLDEST_QUEUED_MAX_MS: u64 = 300_000;
 
 fn lag(follower: FollowerState) -> FollowerLag {
@@ -26,10 +26,10 @@ fn lag(follower: FollowerState) -> FollowerLag {
 }
 
 impl OperationsApi {
-    /// How the whole hive stands.
+    /// Returns the status of the whole hive.
     ///
     /// # Errors
-    /// What keeps the store from reading.
+    /// [`HiveError`] if the store cannot be read.
     pub async fn status(&self) -> Result<SystemStatus, HiveError> {
         let ledger = &self.ledger;
         let bots = self.bots.list().await?;
@@ -50,10 +50,10 @@ impl OperationsApi {
         })
     }
 
-    /// What is wrong, and the measurements behind it.
+    /// Returns the problems, and the measurements behind them.
     ///
     /// # Errors
-    /// What keeps the store from reading.
+    /// [`HiveError`] if the store cannot be read.
     pub async fn health(&self) -> Result<HealthMetrics, HiveError> {
         let ledger = &self.ledger;
         let (bots, queue) = (self.bots.list().await?, ledger.queue().await?);
@@ -142,8 +142,8 @@ fn problems(metrics: &HealthMetrics, state: State, tree: Option<&TreeStatus>) ->
     found
 }
 
-/// Returns the problem of a thread that a call blocks. One that its actors have left
-/// hinders nobody.
+/// Returns the problem of a thread that a call blocks. A blocked thread that its actors have left
+/// hinders nothing.
 fn blocked(arbiter: &ArbiterStatus) -> Option<String> {
     let is_blocked = arbiter.blocked && !arbiter.given_up;
     let since = arbiter.silent_since.filter(|_| is_blocked)?;
@@ -153,7 +153,7 @@ fn blocked(arbiter: &ArbiterStatus) -> Option<String> {
     ))
 }
 
-/// Static parts of the tree that are not up. Bots have statuses of their own.
+/// Collects the static parts of the tree that are not up. Bots have statuses of their own.
 fn down_in(status: &TreeStatus, found: &mut Vec<String>) {
     if status.state != ChildState::Running {
         found.push(format!("{} is {}", status.path, status.state.as_str()));
@@ -185,7 +185,7 @@ struct Machine {
 }
 
 impl Machine {
-    /// Measures it. A figure that the host does not show is 0.
+    /// Measures the host. Figures that the host does not show are 0.
     fn measure(cpu: &CpuMeter, data_dir: &std::path::Path) -> Self {
         let disk = DiskSpace::of(data_dir).ok();
         let machine = Memory::of_machine().map_or(0.0, Memory::used_percent);

@@ -1,4 +1,4 @@
-//! What is counted and measured, gathered when somebody asks.
+//! Collection of counters and measurements on request.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,12 +11,12 @@ use crate::{
     metrics::{Exposition, HostReading, ProcessReading, table, write_store},
 };
 
-/// How long the store may take to tell how the queue and the bots stand. The
-/// rest is told without it: a disk that hangs shall not blind a monitor.
+/// Time within which the store must report the state of the queue and the bots. After it, the
+/// rest is reported alone: a disk that hangs must not blind a monitor.
 const STORE_WITHIN: Duration = Duration::from_secs(2);
 
-/// The bots that have series of their own: a monitor shall not be flooded by a
-/// hive with very many.
+/// Maximum number of bots that have series of their own, so that a hive with very many does not
+/// flood a monitor.
 const MAX_BOTS_WITH_SERIES: usize = 1_000;
 
 const STATUSES: [BotStatus; 7] = [
@@ -62,8 +62,8 @@ fn follower_readings(followers: &[FollowerState], out: &mut Exposition) {
 }
 
 impl OperationsApi {
-    /// Returns what is counted and measured, as of now. Metrics that the store does not
-    /// give in time are left out.
+    /// Returns the current counters and measurements. Metrics that the store does not give in
+    /// time are left out.
     pub async fn metrics(&self) -> Exposition {
         let mut out = Exposition::default();
         write_store(&self.store_metrics, &mut out);
@@ -147,7 +147,7 @@ fn queue_readings(queue: &QueueStatus, out: &mut Exposition) {
 }
 
 fn bot_readings(bots: &[Bot], out: &mut Exposition) {
-    // Those that no bot has are told as 0.
+    // Statuses that no bot has are reported as 0.
     let mut by_status: BTreeMap<&str, u64> = STATUSES.map(|status| (name(status), 0)).into();
     for bot in bots {
         *by_status.entry(name(bot.status)).or_default() += 1;

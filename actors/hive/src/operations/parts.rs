@@ -1,4 +1,4 @@
-//! Parts of the supervision tree, restarted, suspended and resumed by hand.
+//! Manual restart, suspension and resumption of parts of the supervision tree.
 
 use deia_ledger::{Apply, RecordEvents};
 use deia_model::{Action, NewEvent, Principal};
@@ -7,14 +7,14 @@ use deia_supervision::{ChildError, Criticality, TreeStatus};
 use super::OperationsApi;
 use crate::{HiveError, tasks::reason_fits};
 
-/// What to do to a part of the tree.
+/// Action on a part of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartAction {
-    /// Stop it and start it again.
+    /// Stops the part and starts it again.
     Restart,
-    /// Stop it on purpose; its place is kept.
+    /// Stops the part on purpose; its place is kept.
     Suspend,
-    /// Start it again after it was suspended.
+    /// Starts a suspended part again.
     Resume,
 }
 
@@ -63,7 +63,7 @@ impl OperationsApi {
                 .failure()
                 .details(serde_json::json!({"message": error.to_string()}));
         }
-        // It is done, or it failed, whether or not this can be recorded.
+        // The action has succeeded or failed, even if this cannot be recorded.
         if let Err(error) = ledger.apply(RecordEvents(vec![event])).await {
             tracing::warn!(
                 part = path,
@@ -105,7 +105,7 @@ impl PartAction {
     }
 }
 
-/// Why this is not done to that part, if it is not.
+/// Returns the reason why the action on that part is refused, if it is.
 fn refusal(part: &TreeStatus, action: PartAction) -> Option<&'static str> {
     let carries_requests = !part.path.contains('/') || &*part.name == "front";
     match action {

@@ -1,4 +1,4 @@
-//! Probes: whether the process lives, and whether it takes work.
+//! Probes of liveness and readiness: whether the process runs, and whether it accepts work.
 
 use std::time::{Duration, Instant};
 
@@ -12,38 +12,38 @@ use super::OperationsApi;
 
 /// Interval at which a writer that is being restarted is asked again.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Time for which a page that could be written is believed to be possible again:
-/// anybody may ask, and each look costs a sync of the disk.
+/// Time for which a successful write of a page is assumed to be repeatable: anybody may call the
+/// probe, and each check costs a sync of the disk.
 const BELIEVED_FOR: Duration = Duration::from_millis(500);
 
-/// When a page was written last for the sake of a probe.
+/// Time at which a probe last wrote a page.
 #[derive(Default)]
 pub(super) struct Probe(Mutex<Option<Instant>>);
 
 impl OperationsApi {
-    /// Returns whether the process and the writer of the store make progress. A full
-    /// disk is an answer, too: a restart of the process would not mend it.
+    /// Returns true if the process and the writer of the store make progress. The report of a
+    /// full disk counts as progress: a restart of the process would not fix it.
     pub async fn makes_progress(&self) -> bool {
-        // Writes nothing.
+        // This command writes nothing.
         let nothing = RecordEvents(Vec::new());
         self.writer_answers(nothing).await.is_some()
     }
 
-    /// Returns whether submissions are accepted and can be committed.
+    /// Returns true if submissions are accepted and can be committed.
     pub async fn can_commit(&self) -> bool {
         self.lifecycle.state().takes_work() && self.commits().await.is_ok()
     }
 
-    /// Looks whether the data directory and the store are still where they were opened.
+    /// Checks that the data directory and the store are still where they were opened.
     ///
     /// # Errors
-    /// A sentence that says what is not.
+    /// A sentence that names the missing one.
     pub fn data_holds(&self) -> Result<(), String> {
         let held = self.files.holds();
         held.map_err(|adrift| adrift.to_string())
     }
 
-    /// Returns what keeps the hive from writing, or soon will, in a sentence.
+    /// Returns the condition that keeps the hive from writing, or soon will, as a sentence.
     pub(super) async fn write_problem(&self) -> Option<String> {
         if !self.lifecycle.state().takes_work() {
             return None;
@@ -54,7 +54,7 @@ impl OperationsApi {
         }
     }
 
-    /// Writes a page, unless that was possible just now.
+    /// Writes a page, unless a recent write succeeded.
     async fn commits(&self) -> Result<(), String> {
         let mut last = self.probe.0.lock().await;
         if last.is_some_and(|at| at.elapsed() < BELIEVED_FOR) {

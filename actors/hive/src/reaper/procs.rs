@@ -1,4 +1,4 @@
-//! The processes that are to be ended.
+//! Selection of the processes to end.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -10,8 +10,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use super::EnvTags;
 use crate::host::{Process, process};
 
-/// Whether the environment of that process holds any of `env_tags`. One that
-/// cannot be read holds none.
+/// Returns true if the environment of that process holds any of `env_tags`. An unreadable
+/// environment holds none.
 pub(crate) fn is_tagged(pid: i32, env_tags: &[EnvTags]) -> bool {
     process::environment(pid).is_ok_and(|environment| {
         env_tags
@@ -28,8 +28,8 @@ fn carries(environment: &[u8], env_tags: &EnvTags) -> bool {
     })
 }
 
-/// Which processes are to be ended: members of `groups`, marked ones, and the
-/// descendants of either. Never `own`, its ancestors, or a zombie.
+/// Returns the processes to end: members of `groups`, marked ones, and the descendants of either.
+/// Never `own`, its ancestors, or a zombie.
 pub(crate) fn victims(
     processes: &[Process],
     groups: &BTreeSet<i32>,
@@ -64,7 +64,7 @@ pub(crate) fn descendants(processes: &[Process], ancestor: i32) -> Vec<Process> 
     processes.iter().filter(descends).copied().collect()
 }
 
-/// Who descends from whom.
+/// Index of processes by id, for their descent.
 struct Family<'a>(HashMap<i32, &'a Process>);
 
 impl<'a> Family<'a> {
@@ -72,8 +72,8 @@ impl<'a> Family<'a> {
         Self(processes.iter().map(|p| (p.pid, p)).collect())
     }
 
-    /// The process, its parent, and so on. Ends even when ids that were given
-    /// anew during the scan make it look like a circle.
+    /// Returns the process, its parent, and so on. Ends even if ids that were reused during the
+    /// scan form a cycle.
     fn line(&self, pid: i32) -> impl Iterator<Item = &'a Process> {
         let mut seen = HashSet::new();
         let mut next = self.0.get(&pid).copied();
@@ -85,8 +85,8 @@ impl<'a> Family<'a> {
     }
 }
 
-/// Ends exactly this process, not one that got its id later. Gives what becomes
-/// readable when it has ended; `None` when there is nothing left to end.
+/// Ends exactly this process, not one that got its id later. Returns a descriptor that becomes
+/// readable when the process has ended; `None` if there is no process left to end.
 pub(crate) fn end(process: &Process) -> Option<OwnedFd> {
     let pidfd = pidfd_open(Pid::from_raw(process.pid)?, PidfdFlags::empty()).ok()?;
     if Process::read(process.pid).ok()?.started != process.started {
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn who_is_ended_and_who_is_spared() {
-        // pid, parent, group, zombie, started
+        // Columns: pid, parent, group, zombie, started.
         let table: Vec<Process> = [
             (1, 0, 1, false, 1),      // init
             (10, 1, 10, false, 50),   // a shell above the one that looks

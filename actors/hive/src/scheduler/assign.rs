@@ -1,11 +1,11 @@
-//! Which bot gets which task: a function of what waits and who has room.
+//! Decision which bot gets which task: a function of the waiting tasks and the free bots.
 
 use deia_ledger::{Demand, ReadyTask};
 use deia_model::{BotName, Priority};
 
 use super::{lanes::Lanes, roster::Roster};
 
-/// A task that a bot shall have.
+/// A task that is assigned to a bot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Assignment {
     pub(super) task: ReadyTask,
@@ -13,12 +13,12 @@ pub(super) struct Assignment {
     pub(super) incarnation: u64,
 }
 
-/// When a task is so old that its priority no longer holds it back.
+/// Age from which on a task's priority no longer holds it back.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ageing {
-    /// Ready since before then, in milliseconds since the epoch.
+    /// Time before which such a task became ready, in milliseconds since the epoch.
     pub(super) before: i64,
-    /// One of so many tasks that a bot is given is the oldest of these.
+    /// Number of tasks given to a bot of which one is the oldest of these.
     pub(super) every: u32,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Ageing {
 /// lane, starts at the latest when a bot that takes its type has been given
 /// `every * (n + 1)` tasks.
 ///
-/// What is assigned is taken out of the lanes, and a place at its bot is taken.
+/// Removes assigned tasks from the lanes, and takes a slot at their bots.
 pub(super) fn assign(
     lanes: &mut Lanes,
     roster: &mut Roster,
@@ -58,7 +58,7 @@ pub(super) fn assign(
                 }),
                 false => None,
             };
-            // The task at hand may itself be the oldest.
+            // The current task may itself be the oldest.
             let (task, left) = match aged {
                 Some(aged) if aged.ready_at < task.ready_at => (aged, Some(task)),
                 other => (task, other),
@@ -124,7 +124,7 @@ mod tests {
         }
     }
 
-    /// Nothing is old.
+    /// Ageing under which no task is old.
     const YOUNG: Ageing = Ageing {
         before: i64::MIN,
         every: 8,
@@ -176,9 +176,8 @@ mod tests {
         assert_eq!(assigned[0].task.order, 2);
     }
 
-    /// How many tasks a bot is given before the last of `aged` P3 tasks is,
-    /// while there is always a P0 task that became ready later, and may be aged
-    /// itself.
+    /// Returns the number of tasks that a bot is given before the last of `aged` P3 tasks, while
+    /// there is always a P0 task that became ready later, and may be aged itself.
     fn until_aged_are_done(aged: i64, places: u32, every: u32, before: i64) -> u32 {
         let mut lanes = Lanes::new(1_000);
         (0..aged).for_each(|order| lanes.push(task(order, "a", Priority::P3)));
@@ -237,7 +236,7 @@ mod tests {
                 let takes_all = *special == 0 || *special == 3;
                 prop_assert!(takes_all || of_bot.iter().all(|a| types[..*special].contains(&a.task.demand.task_type.as_str())));
             }
-            // Work is left only when nobody who takes it has room.
+            // Work remains only if no bot that takes it has room.
             for t in types {
                 let left = lanes.pop(Priority::P0, |it| it.task_type.as_str() == t).is_some();
                 prop_assert!(!left || !roster.takes(&Demand::of_type(t.parse().unwrap())));

@@ -1,5 +1,5 @@
-//! The bots that have room, shared by the scheduler and the store's writer: so that a task
-//! can be given away in the transaction that brings it.
+//! The bots that have room, shared by the scheduler and the store's writer, so that a task can be
+//! assigned in the transaction that submits it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,33 +27,33 @@ struct Table {
     /// Addresses of the bots in the roster.
     addresses: HashMap<BotName, Recipient<Dispatch>>,
     gate: Gate,
-    /// Bots that changed since the read of all bots that is under way began.
+    /// Bots that changed since the running read of all bots began.
     changed: Option<HashSet<BotName>>,
 }
 
-/// The reasons for which no task is given away, whatever room there is.
+/// Conditions under which no task is assigned directly, whatever room there is.
 #[derive(Debug, Default)]
 struct Gate {
-    /// True once a scheduler has read the queue, and so knows what waits.
+    /// True once a scheduler has read the queue, and so knows the waiting tasks.
     open: bool,
-    /// True once the hive stops and no attempt may begin any more. Kept here, so that a
-    /// scheduler that is restarted meanwhile does not forget it.
+    /// True once the hive stops and no attempt may begin any more. Kept here, so that a scheduler
+    /// that is restarted meanwhile does not forget it.
     quiescing: bool,
-    /// Demands of the tasks that wait already: these go first.
+    /// Demands of the tasks that wait already, which go first.
     waiting: HashSet<Demand>,
-    /// The pauses. The store has the last word.
+    /// Pauses as last read. The store has the last word.
     paused: Vec<Pause>,
 }
 
 impl Gate {
-    /// Returns whether tasks with that demand are paused.
+    /// Returns true if tasks with that demand are paused.
     fn pauses(&self, demand: &Demand) -> bool {
         self.paused
             .iter()
             .any(|pause| pause.holds(&demand.task_type))
     }
 
-    /// Returns whether a task that comes in may pass by the queue.
+    /// Returns true if a new task may bypass the queue.
     fn lets_past(&self, demand: &Demand) -> bool {
         self.open && !self.quiescing && !self.waiting.contains(demand) && !self.pauses(demand)
     }
@@ -64,9 +64,8 @@ impl CapacityTable {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to serve a new scheduler. Bots are given nothing until they have said that
-    /// they still take tasks; what they have in hand, and what is on its way to them, stays
-    /// counted.
+    /// Begins to serve a new scheduler. Bots are given nothing until they have confirmed that
+    /// they still take tasks; tasks that they run or that are being sent to them stay counted.
     pub(super) fn begin(&self) {
         let mut table = self.lock();
         table.roster.unconfirm();
@@ -76,18 +75,18 @@ impl CapacityTable {
         };
     }
 
-    /// Has no more tasks given away.
+    /// Stops assigning tasks.
     pub(super) fn quiesce(&self) {
         self.lock().gate.quiescing = true;
     }
 
-    /// Notes the pauses, as the store has them.
+    /// Stores the pauses, as the store has them.
     pub(super) fn set_paused(&self, paused: Vec<Pause>) {
         self.lock().gate.paused = paused;
     }
 
-    /// Opens the way past the queue, as it is known what waits, and forgets bots that have
-    /// been gone for long.
+    /// Lets tasks bypass the queue, as the waiting tasks are now known, and forgets bots that
+    /// have been gone for long.
     pub(super) fn polled(&self) {
         let mut table = self.lock();
         table.gate.open = true;
@@ -96,8 +95,7 @@ impl CapacityTable {
         }
     }
 
-    /// Takes in a sign of life. Returns `true` if the bot may have room that it had not
-    /// before.
+    /// Applies a heartbeat. Returns `true` if the bot may have room that it did not have before.
     pub(super) fn available(&self, available: BotAvailable) -> bool {
         let BotAvailable {
             presence,
@@ -112,18 +110,18 @@ impl CapacityTable {
         has_room_now
     }
 
-    /// Gives the bot nothing before its next sign of life.
+    /// Gives the bot nothing before its next heartbeat.
     pub(super) fn unavailable(&self, it: &BotUnavailable) {
         self.lock().roster.close(&it.bot, it.incarnation);
     }
 
-    /// Notes that a bot has ended tasks.
+    /// Records that a bot has ended tasks.
     pub(super) fn freed(&self, it: &SlotsFreed) {
         self.lock().roster.ended(&it.bot, it.incarnation, it.ended);
     }
 
-    /// Notes which generation of a bot may be given tasks. Returns `true` if the bot may
-    /// have room that it had not before.
+    /// Records the generation of a bot that may be given tasks. Returns `true` if the bot may
+    /// have room that it did not have before.
     pub(super) fn bot_changed(&self, bot: &BotName, eligible: Option<BotGeneration>) -> bool {
         let mut table = self.lock();
         if let Some(changed) = &mut table.changed {
@@ -132,13 +130,13 @@ impl CapacityTable {
         table.roster.set_eligible(bot, eligible)
     }
 
-    /// Notes that all bots are going to be read from the store.
+    /// Records that a read of all bots from the store begins.
     pub(super) fn begin_reading(&self) {
         self.lock().changed = Some(HashSet::new());
     }
 
-    /// Takes in the bots as they were read. Of bots that changed meanwhile the table knows
-    /// better. Returns `true` if some bot may have room that it had not before.
+    /// Applies a read of all bots. For bots that changed meanwhile the table is newer. Returns
+    /// `true` if a bot may have room that it did not have before.
     pub(super) fn bots_read(&self, bots: &[BotRecord]) -> bool {
         let mut table = self.lock();
         let Some(changed) = table.changed.take() else {
@@ -156,18 +154,18 @@ impl CapacityTable {
         has_room_now
     }
 
-    /// Returns the number of tasks that were given to a bot and are on their way to it.
+    /// Returns the number of tasks that were given to a bot and are being sent to it.
     pub(super) fn pending(&self) -> u64 {
         self.lock().roster.pending()
     }
 
-    /// Returns whether tasks are withheld from the bot as it runs now.
+    /// Returns true if tasks are withheld from the bot as it runs now.
     pub(super) fn withholds(&self, bot: &BotName) -> bool {
         self.lock().roster.withholds(bot)
     }
 
-    /// Assigns what can be assigned in one command, and notes what is left: as long as
-    /// something waits, no newer task with its demand passes by.
+    /// Assigns as many tasks as one command may hold, and records the rest: as long as a task
+    /// waits, no newer task with its demand bypasses it.
     pub(super) fn assign(&self, lanes: &mut Lanes, max: usize, ageing: Ageing) -> Vec<Assignment> {
         let mut table = self.lock();
         let Table { roster, gate, .. } = &mut *table;
@@ -180,7 +178,7 @@ impl CapacityTable {
         assigned
     }
 
-    /// Takes a slot for a task that comes in, if it may start at once.
+    /// Takes a slot for a new task, if it may start at once.
     pub(super) fn take_directly(&self, demand: &Demand) -> Option<(BotName, u64)> {
         let mut table = self.lock();
         let Table { roster, gate, .. } = &mut *table;
@@ -192,7 +190,7 @@ impl CapacityTable {
         Some((bot, incarnation))
     }
 
-    /// Frees slots whose claims came to nothing.
+    /// Frees the slots of claims that failed.
     pub(super) fn release(&self, slots: impl IntoIterator<Item = (BotName, u64)>) {
         let mut table = self.lock();
         for (bot, incarnation) in slots {
@@ -200,9 +198,9 @@ impl CapacityTable {
         }
     }
 
-    /// Hands tasks to the bots and incarnations that they were claimed for, each bot's in
-    /// one message. Returns those that could not be handed over; their bots get nothing more
-    /// before their next sign of life.
+    /// Delivers tasks to the bots and incarnations that they were claimed for, in one message per
+    /// bot. Returns those that could not be delivered; their bots get no more before their next
+    /// heartbeat.
     pub(super) fn deliver(&self, tasks: Vec<ClaimedTask>) -> Vec<ClaimedTask> {
         let mut by_bot: HashMap<(BotName, u64), Vec<ClaimedTask>> = HashMap::new();
         for task in tasks {
@@ -222,8 +220,8 @@ impl CapacityTable {
 }
 
 impl Table {
-    /// Hands tasks to a bot. Sends them while the table is locked: a heartbeat that counts
-    /// them must not come before they are counted here.
+    /// Delivers tasks to a bot. Sends them while the table is locked: a heartbeat that counts
+    /// them must not arrive before they are counted here.
     fn hand_over(&mut self, bot: &BotName, dispatch: Dispatch) -> Result<(), Dispatch> {
         let incarnation = dispatch.incarnation;
         let count = u32::try_from(dispatch.tasks.len()).unwrap_or(u32::MAX);
@@ -290,7 +288,7 @@ mod tests {
             "no read began"
         );
         table.begin_reading();
-        // Commits that came after the read was made, and before it is taken in.
+        // These commits follow the read, and precede its application.
         changed(&launched("new"));
         changed(&record("stopped", Stopped, 1));
         table.bots_read(&[

@@ -1,8 +1,7 @@
-//! Assigned tasks are claimed, handed to their bots, or given back.
+//! Claims of assigned tasks: they are claimed, handed to their bots, or given back.
 //!
-//! A claim that was sent to the store is carried to its end whether or not the
-//! scheduler still lives: what the store says is running must be with its bot, or
-//! go back.
+//! A claim that was sent to the store is completed even if the scheduler has stopped: a task that
+//! is running according to the store must be at its bot, or be given back.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -21,13 +20,13 @@ use super::{
 /// Limit of attempts to give back claims of unknown outcome.
 const GIVE_BACK_TRIES: u32 = 300;
 
-/// Claims that were carried out, for the scheduler.
+/// Completed claims, reported to the scheduler.
 pub(super) struct Settled {
-    /// What was to be claimed.
+    /// Assignments that were to be claimed.
     assigned: Vec<Assignment>,
-    /// Those that are still to be had, but not now; or none was to be had now.
+    /// Ids of the tasks that can be claimed later, or the error of a failed claim.
     outcome: Result<Vec<TaskId>, StoreError>,
-    /// How many were claimed.
+    /// Number of claimed tasks.
     count: usize,
 }
 
@@ -38,8 +37,8 @@ impl Scheduler {
         tokio::spawn(carry_out(assigned, ledger, dispatcher));
     }
 
-    /// Takes from the dispatcher the claims that were carried out, and the tasks that could
-    /// not be handed over. Returns `true` if more can be assigned at once.
+    /// Takes the completed claims and the undeliverable tasks from the dispatcher. Returns `true`
+    /// if more can be assigned at once.
     pub(super) fn read_outbox(&mut self, ctx: &mut Context<Self>) -> bool {
         let outbox = self.dispatcher.take_outbox();
         if !outbox.undelivered.is_empty() {
@@ -63,7 +62,7 @@ impl Scheduler {
                 self.metrics.assigned.add(settled.count as u64);
                 let lost = settled.assigned.len() - settled.count;
                 self.metrics.lost.add(lost as u64);
-                // A pause that this scheduler has not heard of.
+                // The cause is a pause that this scheduler does not know of yet.
                 let nothing = settled.count == 0 && !deferred.is_empty();
                 self.keep(settled.assigned, deferred);
                 if nothing {
@@ -73,7 +72,7 @@ impl Scheduler {
             }
             Err(error) => {
                 self.metrics.claims_failed.add(1);
-                // Of a full disk the store tells, once.
+                // The store itself logs a full disk, once.
                 let full = matches!(error, StoreError::Full(_));
                 if !full {
                     tracing::warn!(%error, "a claim failed; retrying");
@@ -94,7 +93,7 @@ impl Scheduler {
         }
     }
 
-    /// Assigns nothing for a while: one retry for all claims that fail meanwhile.
+    /// Assigns nothing for a while, with one retry for all claims that fail meanwhile.
     fn hold(&mut self, pause: Duration, ctx: &mut Context<Self>) {
         if !self.held {
             self.held = true;
@@ -105,7 +104,7 @@ impl Scheduler {
         }
     }
 
-    /// Keeps tasks that are ready but were not to be had now.
+    /// Keeps ready tasks that could not be claimed now.
     fn keep(&mut self, assigned: Vec<Assignment>, deferred: Vec<TaskId>) {
         if !deferred.is_empty() {
             let deferred: HashSet<TaskId> = deferred.into_iter().collect();
@@ -116,7 +115,7 @@ impl Scheduler {
     }
 }
 
-/// Claims tasks, and hands them to their bots.
+/// Claims tasks, and delivers them to their bots.
 async fn carry_out(assigned: Vec<Assignment>, ledger: Ledger, dispatcher: Arc<Dispatcher>) {
     let claim = |assignment: &Assignment| Claim {
         task: assignment.task.id,
@@ -143,7 +142,7 @@ async fn carry_out(assigned: Vec<Assignment>, ledger: Ledger, dispatcher: Arc<Di
         // The answer keeps the order of the claims.
         match tasks.next_if(|claimed| claimed.task.id == assignment.task.id) {
             Some(task) => claimed.push(task),
-            // It was no longer to be had.
+            // The task could no longer be claimed.
             None => lost.push((assignment.bot.clone(), assignment.incarnation)),
         }
     }
@@ -156,7 +155,7 @@ async fn carry_out(assigned: Vec<Assignment>, ledger: Ledger, dispatcher: Arc<Di
     });
 }
 
-/// Gives tasks back. As long as the store does not take that they wait at the dispatcher.
+/// Gives tasks back. While the store does not accept this, they wait at the dispatcher.
 async fn give_back(tasks: Vec<ClaimedTask>, ledger: Ledger, dispatcher: Arc<Dispatcher>) {
     let reports = tasks
         .iter()
@@ -169,8 +168,8 @@ async fn give_back(tasks: Vec<ClaimedTask>, ledger: Ledger, dispatcher: Arc<Disp
     }
 }
 
-/// Gives back the tasks of claims that may have been committed: no bot has them. Tries
-/// until the store takes it; after [`GIVE_BACK_TRIES`] the next start of its writer does.
+/// Gives back the tasks of claims that may have been committed: no bot has them. Retries until
+/// the store accepts; after [`GIVE_BACK_TRIES`] the next start of its writer does it.
 async fn give_back_unknown(claims: Vec<Claim>, ledger: Ledger) {
     for _ in 0..GIVE_BACK_TRIES {
         match try_give_back(&claims, &ledger).await {
@@ -194,8 +193,8 @@ async fn give_back_unknown(claims: Vec<Claim>, ledger: Ledger) {
     );
 }
 
-/// Ends the attempts that began with these leases. Attempts with other leases are left as
-/// they are. Returns how many were ended.
+/// Ends the attempts that began with these leases, and no others. Returns the number of ended
+/// attempts.
 async fn try_give_back(claims: &[Claim], ledger: &Ledger) -> Result<usize, StoreError> {
     let mut reports = Vec::new();
     for claim in claims {

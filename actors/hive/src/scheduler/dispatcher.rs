@@ -1,5 +1,5 @@
-//! Delivery of claimed tasks to their bots, apart from the scheduler: it may have stopped
-//! meanwhile, and the store's writer hands over tasks as well.
+//! Delivery of claimed tasks to their bots, separate from the scheduler: the scheduler may have
+//! stopped meanwhile, and the store's writer delivers tasks as well.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -10,8 +10,8 @@ use deia_supervision::Recipient;
 use super::{ClaimsSettled, capacity::CapacityTable, claims::Settled};
 use crate::{dispatch::BotReads, metrics::SchedulerMetrics};
 
-/// Delivers claimed tasks, keeps those that could not be delivered, and tells the
-/// scheduler. Outlives every scheduler.
+/// Delivers claimed tasks, keeps those that could not be delivered, and reports to the scheduler.
+/// Outlives every scheduler.
 pub(crate) struct Dispatcher {
     table: CapacityTable,
     outbox: Mutex<Outbox>,
@@ -20,12 +20,12 @@ pub(crate) struct Dispatcher {
     metrics: Arc<SchedulerMetrics>,
 }
 
-/// The outbox of news for the scheduler.
+/// The outbox of reports for the scheduler.
 #[derive(Default)]
 pub(super) struct Outbox {
-    /// Claimed tasks that their bots could not be handed.
+    /// Claimed tasks that could not be delivered.
     pub(super) undelivered: Vec<ClaimedTask>,
-    /// Claims that were carried out.
+    /// Completed claims.
     pub(super) settled: Vec<Settled>,
 }
 
@@ -39,12 +39,12 @@ impl Dispatcher {
         }
     }
 
-    /// Begins no attempt any more. Claims that are under way still go to their bots.
+    /// Stops beginning attempts. Claims in progress are still delivered.
     pub(crate) fn quiesce(&self) {
         self.table.quiesce();
     }
 
-    /// Notes which generation of a bot may be given tasks. Called on the writer's thread,
+    /// Records the generation of a bot that may be given tasks. Called on the writer's thread,
     /// right after the commit that changed it and before the next one.
     pub(crate) fn bot_changed(&self, bot: &BotName, eligible: Option<BotGeneration>) {
         if self.table.bot_changed(bot, eligible) {
@@ -52,7 +52,7 @@ impl Dispatcher {
         }
     }
 
-    /// Tasks that were given to a bot and are on their way to it.
+    /// Returns the number of tasks that were given to a bot and are being sent to it.
     pub(crate) fn pending(&self) -> u64 {
         self.table.pending()
     }
@@ -62,17 +62,17 @@ impl Dispatcher {
         &self.table
     }
 
-    /// Begins to serve a new scheduler. What the last one left undelivered stays; what
-    /// became of its claims is no matter to the new one.
+    /// Begins to serve a new scheduler. Undelivered tasks of the last one stay; the results of
+    /// its claims do not matter to the new one.
     pub(super) fn begin(&self, scheduler: Recipient<ClaimsSettled>) {
         self.table.begin();
         self.outbox().settled.clear();
-        // Set already when the scheduler was restarted.
+        // The address is set already if the scheduler was restarted.
         let _ = self.scheduler.set(scheduler);
     }
 
-    /// Hands claimed tasks to their bots, each bot's tasks in one message. Those that a bot
-    /// cannot be handed are kept for the scheduler.
+    /// Delivers claimed tasks to their bots, in one message per bot. Undeliverable tasks are kept
+    /// for the scheduler.
     pub(super) fn deliver(&self, tasks: Vec<ClaimedTask>) {
         let undelivered = self.table.deliver(tasks);
         if !undelivered.is_empty() {
@@ -86,18 +86,18 @@ impl Dispatcher {
         self.outbox().undelivered.extend(tasks);
     }
 
-    /// Tells the scheduler what became of its claims.
+    /// Reports the result of claims to the scheduler.
     pub(super) fn settle(&self, settled: Settled) {
         self.outbox().settled.push(settled);
         self.wake();
     }
 
-    /// Takes out what waits for the scheduler.
+    /// Takes the outbox.
     pub(super) fn take_outbox(&self) -> Outbox {
         std::mem::take(&mut *self.outbox())
     }
 
-    /// Has the scheduler look. Should the message find no room: it also looks by itself.
+    /// Wakes the scheduler. If the message finds no room, the scheduler's own timer does.
     fn wake(&self) {
         let _ = self.scheduler.get().map(|it| it.tell(ClaimsSettled));
     }
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use crate::dispatch::{BotAvailable, Capacity, Dispatch, Presence};
 
-    /// A bot that is declared and not started: its mailbox keeps what it took.
+    /// A bot that is declared and not started: its mailbox keeps accepted messages.
     struct Bot;
 
     impl Actor for Bot {
@@ -195,7 +195,7 @@ mod tests {
         Demand::of_type("a".parse().unwrap())
     }
 
-    /// Takes a slot for a task, as the store does, and says that its claim is on disk.
+    /// Takes a slot for a task, as the store does, and delivers the task as if claimed.
     fn dispatch(dispatcher: &Dispatcher) -> Slot {
         let slot = dispatcher.take(&demand()).unwrap();
         let claimed = ClaimedTask {
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(dispatcher.pending(), 0, "its slot is free again");
         assert_eq!(dispatcher.take(&demand()), None);
 
-        // The next heartbeat has it taken for a bot with room again.
+        // The next heartbeat makes the bot available again.
         assert!(
             dispatcher
                 .table()

@@ -1,5 +1,5 @@
-//! The ready tasks that are held in memory: one lane a demand and priority, each
-//! a window on the front of what the store holds.
+//! The ready tasks that are held in memory: one lane per demand and priority, each a window on
+//! the front of the tasks in the store.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
@@ -15,30 +15,30 @@ pub(super) struct Lanes {
 
 #[derive(Debug)]
 struct Lane {
-    /// In order of submission, without repetition.
+    /// Tasks in order of submission, without repetition.
     tasks: VecDeque<Entry>,
-    /// None of them has been ready for longer than since then, in milliseconds
-    /// since the epoch.
+    /// Lower bound of the time at which a task of the lane became ready, in milliseconds since
+    /// the epoch.
     ready_since: i64,
     /// True if the store may hold more behind these.
     more: bool,
     refilling: bool,
-    /// True if a task was left to the store while it was being read: what was
-    /// read may be older than that task.
+    /// True if a task was left to the store while the lane was being read: the read may be older
+    /// than that task.
     rescan: bool,
-    /// Looks in a row that found more tasks in the store than here, though
-    /// nothing was known to wait there.
+    /// Number of consecutive checks that found more tasks in the store than here, although none
+    /// was known to wait there.
     short_looks: u32,
-    /// Looks since the lane was last read from its beginning.
+    /// Number of checks since the lane was last read from its beginning.
     looks: u32,
-    /// True if the lane is to be read from the store even though it is well filled.
+    /// True if the lane must be read from the store even though it is well filled.
     overdue: bool,
 }
 
-/// Looks in a row after which additional tasks in the store count as missed.
+/// Number of consecutive checks after which additional tasks in the store count as missed.
 const SHORT_LOOKS_MAX: u32 = 2;
-/// Looks after which a lane with a part in the store is read from its beginning:
-/// a task that was missed before its end would otherwise wait until it is empty.
+/// Number of checks after which a lane with a part in the store is read from its beginning: a
+/// task that was missed before its end would otherwise wait until the lane is empty.
 const LOOKS_MAX: u32 = 60;
 
 /// A ready task in its lane.
@@ -50,7 +50,7 @@ struct Entry {
 }
 
 impl Lanes {
-    /// With at most that many tasks a lane.
+    /// Creates lanes that hold at most that many tasks each.
     pub(super) fn new(window: usize) -> Self {
         Self {
             window,
@@ -58,7 +58,7 @@ impl Lanes {
         }
     }
 
-    /// Takes in a task that became ready. One behind a full window is left to the store.
+    /// Adds a task that became ready. A task behind a full window is left to the store.
     pub(super) fn push(&mut self, task: ReadyTask) {
         let entry = Entry::of(&task);
         let lane = self.lanes.entry((task.priority, task.demand)).or_default();
@@ -75,8 +75,8 @@ impl Lanes {
         }
     }
 
-    /// Takes in how many ready tasks the store has in a lane. `claiming` of them,
-    /// at most, are not held here because they are being claimed.
+    /// Applies the number of ready tasks that the store has in a lane. At most `claiming` of them
+    /// are not held here because they are being claimed.
     pub(super) fn discover(&mut self, found: ReadyLane, claiming: u64) {
         let key = (found.priority, found.demand);
         let lane = self.lanes.entry(key).or_default();
@@ -95,7 +95,7 @@ impl Lanes {
         }
     }
 
-    /// What is to be read from the store now.
+    /// Returns the queries to read from the store now.
     pub(super) fn refills(&mut self) -> Vec<ReadyQuery> {
         let low = self.window / 4;
         let limit = u32::try_from(self.window).unwrap_or(u32::MAX);
@@ -123,8 +123,8 @@ impl Lanes {
             .collect()
     }
 
-    /// Takes in what was read; `None` when the read failed. Tasks that are
-    /// being claimed are left out.
+    /// Adds the tasks that were read; `None` if the read failed. Tasks that are being claimed are
+    /// left out.
     pub(super) fn refilled(
         &mut self,
         query: &ReadyQuery,
@@ -147,12 +147,12 @@ impl Lanes {
                 lane.insert(Entry::of(&task));
             }
         }
-        // Read from its beginning while it was well filled.
+        // The lane was read from its beginning while it was well filled.
         lane.more |= lane.tasks.len() > 2 * window;
         lane.tasks.truncate(2 * window);
     }
 
-    /// The oldest task of that priority whose demand is `wanted`.
+    /// Removes the oldest task of that priority whose demand is `wanted`.
     pub(super) fn pop(
         &mut self,
         priority: Priority,
@@ -170,7 +170,7 @@ impl Lanes {
         self.take(key, 0)
     }
 
-    /// The demands of tasks that wait, here or in the store.
+    /// Returns the demands of waiting tasks, here or in the store.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &Demand> {
         let waits = |lane: &Lane| !lane.tasks.is_empty() || lane.more || lane.refilling;
         let lanes = self.lanes.iter();
@@ -179,15 +179,15 @@ impl Lanes {
             .map(|((_, demand), _)| demand)
     }
 
-    /// Returns whether some task here has been ready since before then.
+    /// Returns true if a task here has been ready since before then.
     pub(super) fn has_aged(&mut self, before: i64) -> bool {
         self.lanes
             .values_mut()
             .any(|lane| lane.longest_ready(before).is_some())
     }
 
-    /// The task of whatever priority that has been ready longest, since before
-    /// then, and whose demand is `wanted`.
+    /// Removes the task of any priority that has been ready longest, since before then, and whose
+    /// demand is `wanted`.
     pub(super) fn pop_aged(
         &mut self,
         before: i64,
@@ -222,12 +222,12 @@ impl Lanes {
         })
     }
 
-    /// How many lanes there are.
+    /// Returns the number of lanes.
     pub(super) fn count(&self) -> usize {
         self.lanes.len()
     }
 
-    /// How many tasks are held.
+    /// Returns the number of tasks held.
     pub(super) fn len(&self) -> usize {
         self.lanes.values().map(|lane| lane.tasks.len()).sum()
     }
@@ -249,8 +249,8 @@ impl Default for Lane {
 }
 
 impl Lane {
-    /// Where the task is that has been ready longest, if that is since before
-    /// then. Looks at all of them only when one may be.
+    /// Returns the position of the task that has been ready longest, if that is since before
+    /// then. Scans the lane only if there may be such a task.
     fn longest_ready(&mut self, before: i64) -> Option<usize> {
         if self.ready_since > before {
             return None;

@@ -1,25 +1,24 @@
-//! The messages to the scheduler that do not come from bots.
+//! Messages to the scheduler from senders other than bots.
 
 use actix::Message;
 use deia_ledger::ReadyTask;
 
-/// Tasks became ready, or will be.
+/// Message that tasks became ready, or will be.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct TasksWaiting {
-    /// Those that are ready.
+    /// Tasks that are ready.
     pub(crate) ready: Vec<ReadyTask>,
-    /// When the next one will be, in milliseconds since the epoch.
+    /// Time at which the next task becomes ready, in milliseconds since the epoch.
     pub(crate) due: Option<i64>,
 }
 
-/// What is paused changed.
+/// Message that the pauses changed.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct PausesChanged;
 
-/// Claims have settled, tasks could not be delivered, or bots have room again: the
-/// scheduler looks.
+/// Message that claims have settled, tasks could not be delivered, or bots have room again.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct ClaimsSettled;

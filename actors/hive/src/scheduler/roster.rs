@@ -1,4 +1,4 @@
-//! The bots that take tasks, and how busy each is.
+//! The bots that take tasks, and their load.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,7 +7,7 @@ use deia_model::{BotGeneration, BotName, TaskType};
 
 use crate::dispatch::{Capacity, Presence};
 
-/// Least loaded first; ties by name, so that decisions repeat.
+/// Bots by load, least loaded first; ties by name, so that decisions are reproducible.
 type ByLoad = BTreeSet<(u32, BotName)>;
 
 /// The bots that take tasks.
@@ -31,31 +31,31 @@ struct BotSlots {
     standing: Standing,
     /// True unless this generation of the bot may be given tasks.
     withheld: bool,
-    /// Tasks whose claim is under way.
+    /// Number of tasks whose claim is in progress.
     pending: u32,
-    /// Tasks that were handed over since the incarnation began. They reach the bot or
-    /// the incarnation ends: a mailbox keeps what it took.
+    /// Number of tasks delivered since the incarnation began. They reach the bot or the
+    /// incarnation ends: a mailbox keeps accepted messages.
     delivered: u64,
-    /// Tasks of these that have ended.
+    /// Number of these tasks that have ended.
     ended: u64,
-    /// Tasks it was given since its last turn for an aged one.
+    /// Number of tasks that the bot was given since its last turn for an aged one.
     since_aged: u32,
-    /// Looks in a row at which the bot took no tasks.
+    /// Number of consecutive checks at which the bot took no tasks.
     idle_looks: u32,
 }
 
 /// Readiness of a bot to be given tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
-    /// It takes tasks.
+    /// The bot takes tasks.
     Open,
-    /// It took tasks under an earlier scheduler; its next sign of life tells.
+    /// The bot took tasks under an earlier scheduler; its next heartbeat confirms this.
     Unconfirmed,
-    /// It takes none until its next sign of life.
+    /// The bot takes no tasks until its next heartbeat.
     Closed,
 }
 
-/// Looks after which a bot that takes nothing is forgotten.
+/// Number of checks after which a bot that takes nothing is forgotten.
 const IDLE_LOOKS_MAX: u32 = 100;
 
 impl BotSlots {
@@ -65,7 +65,7 @@ impl BotSlots {
         self.pending.saturating_add(with_bot)
     }
 
-    /// Share of its slots that are taken, in millionths.
+    /// Returns the share of its slots that are taken, in millionths.
     fn load(&self) -> u32 {
         let slots = u64::from(self.capacity.slots.max(1));
         u32::try_from(u64::from(self.in_hand()) * 1_000_000 / slots).unwrap_or(u32::MAX)
@@ -77,10 +77,10 @@ impl BotSlots {
 }
 
 impl Roster {
-    /// Takes in a sign of life. The counters are absolute, so that whatever the
-    /// roster missed is made up for. One of an earlier incarnation comes late, from a thread
-    /// that was blocked, and changes nothing. Returns `true` if the bot may have room
-    /// that it had not before.
+    /// Applies a heartbeat. The counters are absolute, which compensates for any heartbeat that
+    /// the roster missed. A heartbeat of an earlier incarnation is late, from a thread that was
+    /// blocked, and changes nothing. Returns `true` if the bot may have room that it did not have
+    /// before.
     pub(super) fn open(&mut self, presence: Presence) -> bool {
         let Presence {
             bot,
@@ -130,8 +130,8 @@ impl Roster {
         !had_room && self.bots.get(&bot).is_some_and(BotSlots::is_free)
     }
 
-    /// Notes which generation of a bot may be given tasks, if any. A sign of life changes
-    /// nothing of that. Returns `true` if the bot may have room that it had not before.
+    /// Records the generation of a bot that may be given tasks, if any. Heartbeats do not change
+    /// this. Returns `true` if the bot may have room that it did not have before.
     pub(super) fn set_eligible(&mut self, bot: &BotName, eligible: Option<BotGeneration>) -> bool {
         match eligible {
             Some(generation) => self.eligible.insert(bot.clone(), generation),
@@ -153,13 +153,13 @@ impl Roster {
         self.eligible.keys()
     }
 
-    /// Returns whether tasks are withheld from the bot as it runs now.
+    /// Returns true if tasks are withheld from the bot as it runs now.
     pub(super) fn withholds(&self, bot: &BotName) -> bool {
         self.bots.get(bot).is_some_and(|slots| slots.withheld)
     }
 
-    /// The bot takes no more until its next sign of life. Of an earlier incarnation:
-    /// nothing happens. The counters stay: claims may be under way.
+    /// Closes the bot until its next heartbeat. Does nothing for an earlier incarnation. The
+    /// counters stay, because claims may be in progress.
     pub(super) fn close(&mut self, bot: &BotName, incarnation: u64) {
         if self.incarnation(bot) == Some(incarnation) {
             self.unlist(bot);
@@ -169,7 +169,7 @@ impl Roster {
         }
     }
 
-    /// Requires every bot to confirm that it takes tasks. Tasks in hand stay counted.
+    /// Requires every bot to confirm that it takes tasks. Running tasks stay counted.
     pub(super) fn unconfirm(&mut self) {
         self.generalists.clear();
         self.specialists.clear();
@@ -180,7 +180,7 @@ impl Roster {
         }
     }
 
-    /// Forgets bots that have taken nothing for many looks, and returns them.
+    /// Forgets bots that have taken nothing for many checks, and returns them.
     pub(super) fn look(&mut self) -> Vec<BotName> {
         for slots in self.bots.values_mut() {
             if slots.standing != Standing::Open {
@@ -192,14 +192,14 @@ impl Roster {
         forgotten.map(|(bot, _)| bot).collect()
     }
 
-    /// Returns whether a task that was claimed for this start of the bot may go to it.
+    /// Returns true if a task that was claimed for this start of the bot may go to it.
     pub(super) fn may_have(&self, bot: &BotName, incarnation: u64) -> bool {
         self.bots.get(bot).is_some_and(|slots| {
             slots.incarnation == incarnation && slots.standing != Standing::Closed
         })
     }
 
-    /// Tasks whose claim is under way.
+    /// Returns the number of tasks whose claim is in progress.
     pub(super) fn pending(&self) -> u64 {
         self.bots
             .values()
@@ -207,30 +207,29 @@ impl Roster {
             .sum()
     }
 
-    /// Which start of the bot takes tasks.
+    /// Returns the incarnation of the bot that takes tasks.
     pub(super) fn incarnation(&self, bot: &BotName) -> Option<u64> {
         self.bots.get(bot).map(|slots| slots.incarnation)
     }
 
-    /// Returns whether some bot has a slot for that demand.
+    /// Returns true if some bot has a slot for that demand.
     pub(super) fn takes(&self, demand: &Demand) -> bool {
         self.least_loaded(demand).is_some()
     }
 
-    /// Returns whether any bot has a slot at all.
+    /// Returns true if any bot has a slot.
     pub(super) fn has_room(&self) -> bool {
         !self.generalists.is_empty() || !self.specialists.is_empty()
     }
 
-    /// Returns whether it is this bot's turn to be given an aged task: it was given
-    /// `every - 1` others since the last one.
+    /// Returns true if it is this bot's turn to be given an aged task: it was given `every - 1`
+    /// others since the last one.
     pub(super) fn is_aged_turn(&self, bot: &BotName, every: u32) -> bool {
         let slots = self.bots.get(bot);
         slots.is_some_and(|slots| slots.since_aged + 1 >= every)
     }
 
-    /// Notes that the bot was given a task: the aged one whose turn it was, or
-    /// another.
+    /// Records that the bot was given a task: the aged one whose turn it was, or another.
     pub(super) fn given(&mut self, bot: &BotName, in_turn: bool) {
         if let Some(slots) = self.bots.get_mut(bot) {
             slots.since_aged = match in_turn {
@@ -240,7 +239,7 @@ impl Roster {
         }
     }
 
-    /// Returns whether that bot takes tasks with that demand.
+    /// Returns true if that bot takes tasks with that demand.
     pub(super) fn bot_takes(&self, bot: &BotName, demand: &Demand) -> bool {
         let slots = self.bots.get(bot);
         slots.is_some_and(|slots| slots.capacity.meets(demand))
@@ -261,18 +260,18 @@ impl Roster {
         });
     }
 
-    /// Notes that claimed tasks were handed to the bot.
+    /// Records that claimed tasks were delivered to the bot.
     pub(super) fn delivered(&mut self, bot: &BotName, incarnation: u64, tasks: u32) {
         let slots = self.bots.get_mut(bot);
         if let Some(slots) = slots.filter(|slots| slots.incarnation == incarnation) {
-            // Of those under way they become those in hand: its load stays the same.
+            // Pending tasks become delivered ones, so the load stays the same.
             debug_assert!(slots.pending >= tasks, "what was not claimed is delivered");
             slots.pending = slots.pending.saturating_sub(tasks);
             slots.delivered += u64::from(tasks);
         }
     }
 
-    /// Notes how many tasks have ended since the incarnation began.
+    /// Records how many tasks have ended since the incarnation began.
     pub(super) fn ended(&mut self, bot: &BotName, incarnation: u64, ended: u64) {
         self.change(bot, incarnation, |slots| {
             slots.ended = slots.ended.max(ended)
@@ -289,7 +288,7 @@ impl Roster {
             .map(|(_, bot)| bot)
     }
 
-    /// Changes the slots of a bot. Of an earlier incarnation: nothing happens.
+    /// Changes the slots of a bot. Does nothing for an earlier incarnation.
     fn change(&mut self, bot: &BotName, incarnation: u64, change: impl FnOnce(&mut BotSlots)) {
         if self.incarnation(bot) == Some(incarnation) {
             self.unlist(bot);

@@ -12,7 +12,7 @@ use crate::{
     subsystem::{Deps, Subsystem, TreeBuilder},
 };
 
-/// Gives ready tasks to whoever offers capacity.
+/// The subsystem that gives ready tasks to executors with capacity.
 pub(crate) struct Scheduling {
     scheduler: Handle<Scheduler>,
     dispatcher: Arc<Dispatcher>,
@@ -43,12 +43,12 @@ impl Scheduling {
         }
     }
 
-    /// Returns the addresses for what executors report of their capacity.
+    /// Returns the addresses to which executors report their capacity.
     pub(crate) fn capacity_reports(&self) -> CapacityReports {
         CapacityReports::to(&self.scheduler)
     }
 
-    /// Returns the part that hears of every read of all bots.
+    /// Returns the observer of every read of all bots.
     pub(crate) fn bot_reads(&self) -> Arc<dyn BotReads> {
         self.dispatcher.clone()
     }
@@ -77,15 +77,14 @@ impl Subsystem for Scheduling {
                     waiting.due = Some(waiting.due.map_or(*at, |due| due.min(*at)));
                 }
                 CommitNotice::PausesChanged => drop(self.scheduler.tell(PausesChanged)),
-                // Before the next commit: it must not give the bot a task.
+                // This happens before the next commit, which must not give the bot a task.
                 CommitNotice::BotChanged { bot, eligible } => {
                     self.dispatcher.bot_changed(bot, *eligible)
                 }
                 _ => {}
             }
         }
-        // A message that finds no room is made up for: the scheduler looks at the store
-        // from time to time.
+        // A message that finds no room is harmless: the scheduler checks the store periodically.
         if !waiting.ready.is_empty() || waiting.due.is_some() {
             let _ = self.scheduler.tell(waiting);
         }

@@ -138,7 +138,7 @@ fn tasks_that_arrive_during_a_read_are_kept() {
     let mut lanes = Lanes::new(16);
     lanes.discover(in_store(1), 0);
     let query = lanes.refills().remove(0);
-    // The read began before this task was there.
+    // The read began before this task existed.
     lanes.push(task(7));
     lanes.refilled(&query, Some(vec![task(1)]), &HashSet::new());
     let again = lanes.refills();
@@ -152,7 +152,7 @@ fn tasks_that_arrive_during_a_read_are_kept() {
 fn a_lane_that_never_empties_is_read_anew_when_the_store_has_more() {
     let mut lanes = Lanes::new(16);
     (10..20).for_each(|order| lanes.push(task(order)));
-    // The news of task 5 were lost. One being claimed is not missing.
+    // The message about task 5 was lost. A task being claimed is not missing.
     lanes.discover(in_store(11), 1);
     lanes.discover(in_store(11), 1);
     assert!(lanes.refills().is_empty());

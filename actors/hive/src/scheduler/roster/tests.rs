@@ -11,13 +11,13 @@ fn takes(types: &[&str], slots: u32) -> Capacity {
     }
 }
 
-/// The generation of bots in these tests.
+/// Generation of the bots in these tests.
 const GENERATION: BotGeneration = BotGeneration {
     version: 1,
     launched_at: None,
 };
 
-/// A roster in which the bots of these tests may be given tasks.
+/// Returns a roster in which the bots of these tests may be given tasks.
 fn roster() -> Roster {
     let mut roster = Roster::default();
     for name in ["b", "big", "g", "gone", "here", "s", "small"] {
@@ -26,7 +26,7 @@ fn roster() -> Roster {
     roster
 }
 
-/// A bot that has just begun.
+/// Returns the presence of a bot that has just begun.
 fn fresh(name: &str, incarnation: u64, capacity: Capacity) -> Presence {
     Presence {
         bot: bot(name),
@@ -85,7 +85,7 @@ fn news_of_an_earlier_incarnation_change_nothing() {
     roster.free_slots(&bot("b"), 1, 1);
     roster.ended(&bot("b"), 1, 7);
     roster.close(&bot("b"), 1);
-    // A sign of life that a blocked thread held back, with room that is not there.
+    // A blocked thread held this heartbeat back; the room that it reports is gone.
     let late = Presence {
         received: 9,
         ended: 9,
@@ -292,8 +292,8 @@ fn bot_is_given_tasks_only_in_the_generation_that_is_wanted() {
         generation: runs,
         ..fresh("b", 3, takes(&[], 2))
     };
-    // In order: generations that commits name, or `None` for a stop; then whether the bot
-    // that runs in generation `runs` is given tasks.
+    // Columns: the generations that commits name, in order, or `None` for a stop; then whether
+    // the bot that runs in generation `runs` is given tasks.
     for (case, commits, given) in [
         ("never heard of", vec![], false),
         ("launched", vec![Some(runs)], true),
@@ -319,7 +319,8 @@ fn bot_is_given_tasks_only_in_the_generation_that_is_wanted() {
                 assert_eq!(has_room, *eligible == Some(runs), "{case}");
             }
             if heartbeat_last {
-                // Sent before the commits, or by a bot that has not heard of them yet.
+                // The heartbeat was sent before the commits, or by a bot that does not know of
+                // them yet.
                 assert!(!roster.open(present.clone()), "{case}");
             }
             assert_eq!(
@@ -329,7 +330,8 @@ fn bot_is_given_tasks_only_in_the_generation_that_is_wanted() {
             );
             assert!(!roster.has_room(), "{case}");
             assert_eq!(roster.withholds(&b), !given, "{case}");
-            // The next start of a stale launcher is withheld as well, that of the wanted one not.
+            // The next start of a stale launcher is withheld as well, that of the wanted one is
+            // not.
             let last = commits.last().copied().flatten();
             for next in [runs, wanted_next] {
                 roster.open(Presence {
