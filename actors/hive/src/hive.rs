@@ -26,13 +26,13 @@ use crate::{
     tree::Subsystems,
 };
 
-/// Makes the last child of the tree, which serves the hive to the outside.
+/// Creates the last child of the tree, which serves the hive to the outside.
 pub type FrontFactory = Box<dyn FnOnce(&Hive) -> ChildSpec>;
 
 /// A running hive. Cheap to clone; all clones are the same hive.
 ///
-/// Callers of its subsystems have checked the permission; the visibility of what exists
-/// is checked there.
+/// Callers of its subsystems have checked the permission; the subsystems check
+/// the visibility of what exists.
 #[derive(Clone)]
 pub struct Hive {
     inner: Arc<Inner>,
@@ -50,17 +50,18 @@ impl Hive {
         self.inner.deps.settings.get()
     }
 
-    /// Puts the live keys of settings that were loaded in force; see [`Settings`](crate::config::Settings::reload).
+    /// Applies the live keys of loaded settings; see
+    /// [`Settings`](crate::config::Settings::reload).
     ///
     /// # Errors
-    /// They do not go together with the keys that stay.
+    /// The keys are not valid together with the keys that stay.
     pub fn reload(&self, mut loaded: Config) -> Result<Reloaded, ConfigError> {
         loaded.make_absolute();
         self.inner.deps.settings.reload(&loaded)
     }
 
-    /// Returns whether the hive accepts work: it has started and is not stopping. A
-    /// hive that restarts accepts work for the start that follows.
+    /// Returns true if the hive accepts work: it has started and is not stopping. A hive that
+    /// restarts accepts work for the start that follows.
     pub fn is_ready(&self) -> bool {
         self.state().takes_work()
     }
@@ -95,7 +96,7 @@ impl Hive {
         self.inner.subsystems.alerts.api()
     }
 
-    /// Returns the hive as operators see it: status, health, metrics, the tree, events.
+    /// Returns the operators' view of the hive: status, health, metrics, the tree, events.
     pub fn operations(&self) -> &OperationsApi {
         self.inner.subsystems.operations.api()
     }

@@ -1,11 +1,12 @@
-//! The host: what this process gets from its machine and its kernel, and how it stands.
+//! The host: the resources that this process gets from its machine and its kernel, and their
+//! state.
 //!
 //! - Figures: `machine` (processors, memory, load), `pressure` (PSI), `cgroup` (limits of a
 //!   container or a service, version 1 and 2), `disk`, and [`process`] (others and this
 //!   one). A figure that the host does not show is an `Unknown` with the reason.
 //! - Means: open files ([`descriptors`]), [`children`], [`signals`], private directories.
 //!
-//! No other module reads `/proc` or `/sys`. Plain blocking code: it never runs on an
+//! No other module reads `/proc` or `/sys`. The code is plain and blocking, and never runs on an
 //! arbiter.
 
 pub(crate) mod cgroup;
@@ -26,7 +27,7 @@ pub(crate) use pressure::{Pressure, Stall};
 pub(crate) use process::Process;
 pub(crate) use unknown::Unknown;
 
-/// Returns the share that is in use, in percent; 0 of nothing.
+/// Returns the share that is in use, in percent; 0 if the total is 0.
 #[allow(clippy::cast_precision_loss, reason = "a share")]
 fn used_percent(free: u64, all: u64) -> f64 {
     match all {

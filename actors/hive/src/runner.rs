@@ -1,15 +1,14 @@
-//! The process between the hive and a program, from which the program's
-//! descendants cannot get away.
+//! The process between the hive and a program, from which the program's descendants cannot
+//! escape.
 //!
-//! A runner starts one program at a time, in a session of its own without a
-//! terminal. The runner is the reaper of everything below it: a process whose
-//! parent has ended becomes the runner's child, not that of process 1, however
-//! it changed its session, group or environment. When the attempt is over, or
-//! the hive is gone, the runner ends all of its descendants. It learns that from
-//! the socket on its standard input, and outlives signals that are sent to all
-//! processes of a service.
+//! A runner starts one program at a time, in a session of its own without a terminal. The runner
+//! is the reaper of its descendants: a process whose parent has ended becomes the runner's child,
+//! not that of process 1, however it changed its session, group or environment. When the attempt
+//! is over, or the hive has ended, the runner ends all of its descendants. It detects that by the
+//! socket on its standard input, and outlives signals that are sent to all processes of a
+//! service.
 //!
-//! Plain blocking code in a process with one thread: it never runs in the hive.
+//! The code is plain and blocking, in a process with one thread: it never runs in the hive.
 
 mod wire;
 
@@ -41,28 +40,27 @@ use crate::{
     reaper::procs,
 };
 
-/// Time to end descendants before the rest is reported: only a process that the
-/// kernel cannot end (it waits for a dead disk, say) takes longer than milliseconds.
+/// Time to end descendants before the rest is reported. Ending takes longer than milliseconds
+/// only for a process that the kernel cannot end (that waits for a dead disk, for example).
 pub(crate) const END_LIMIT: Duration = Duration::from_secs(10);
 
-/// Time for which ended processes of a hive that is gone keep their numbers: the
-/// reaper ends the same groups by number.
+/// Time for which ended processes keep their numbers after the hive has ended, because the reaper
+/// ends the same groups by number.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Not in the bindings: the flag of glibc and musl that begins a session.
+/// Flag of glibc and musl that begins a session; the bindings lack it.
 const POSIX_SPAWN_SETSID: i32 = 0x80;
 
-/// The descriptor on which a program may say how far it is.
+/// Descriptor on which a program may report its progress.
 pub(crate) const PROGRESS_FD: i32 = 3;
 
-/// The main function of a runner: does what the hive says on standard input
-/// until that ends. To be called first thing in the process, before any thread
-/// is started.
+/// Runs a runner: obeys the hive's requests on standard input until the input ends. Must be
+/// called first in the process, before any thread is started.
 ///
 /// # Errors
 /// Signals cannot be held back.
 pub fn run() -> io::Result<()> {
-    // Fails for the leader of a group, which the hive does not make of a runner.
+    // This fails for the leader of a group; the hive does not make a runner one.
     let _ = rustix::process::setsid();
     let holds = Holds {
         subreaper: nix::sys::prctl::set_child_subreaper(true).is_ok(),
@@ -80,8 +78,8 @@ pub fn run() -> io::Result<()> {
     Ok(())
 }
 
-/// Blocks the signals that a service manager sends to all processes at once, and
-/// the one that tells of ended children, which is read from what this returns.
+/// Blocks the signals that a service manager sends to all processes at once, and the signal for
+/// ended children, which is read from the returned descriptor.
 fn hold_signals_back() -> io::Result<SignalFd> {
     let ended: SigSet = [Signal::SIGCHLD].into_iter().collect();
     let mut held = signals::for_all_processes();
@@ -95,9 +93,9 @@ fn hold_signals_back() -> io::Result<SignalFd> {
 
 struct Runner<'a> {
     socket: BorrowedFd<'a>,
-    /// Readable when a child has ended.
+    /// Descriptor that is readable when a child has ended.
     ended: SignalFd,
-    /// The program that runs, until it is reaped.
+    /// Running program, until it is reaped.
     leader: Option<Pid>,
 }
 
@@ -108,7 +106,7 @@ impl Runner<'_> {
                 PollFd::from_borrowed_fd(self.socket, PollFlags::IN),
                 PollFd::from_borrowed_fd(self.ended.as_fd(), PollFlags::IN),
             ];
-            // Interrupted is as good as ready: the next look tells.
+            // An interruption is as good as readiness: the next check decides.
             let _ = poll(&mut fds, None);
             let [asked, ended] = fds.map(|fd| !fd.revents().is_empty());
             if ended {
@@ -121,7 +119,7 @@ impl Runner<'_> {
         }
     }
 
-    /// Does what is asked for; `None` when nobody asks any more.
+    /// Carries out a request; returns `None` if the hive has ended.
     fn obey(&mut self) -> Option<()> {
         let said = match receive(self.socket)? {
             Request::Start(start, fds) => match spawn(&start, &fds) {
@@ -138,8 +136,8 @@ impl Runner<'_> {
         answer(self.socket, said).ok()
     }
 
-    /// Reaps what nobody else does. The leader stays until the hive is done with
-    /// its number; what ends meanwhile waits for that, too.
+    /// Reaps orphaned processes. The leader stays until the hive no longer needs its number;
+    /// processes that end meanwhile wait for that, too.
     fn reap_orphans(&self) {
         let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         let leader = self.leader.map(|leader| leader.as_raw_nonzero().get());
@@ -154,8 +152,7 @@ impl Runner<'_> {
         }
     }
 
-    /// Ends the program's group, reaps the program, and ends whatever is left of
-    /// its descendants.
+    /// Ends the program's group, reaps the program, and ends the rest of its descendants.
     fn end(&mut self) -> Answer {
         let group = self.leader.map(|leader| leader.as_raw_nonzero().get());
         let status = self.leader.take().map_or(0, |leader| {
@@ -174,8 +171,8 @@ impl Runner<'_> {
         }
     }
 
-    /// The hive is gone: everything ends. The leader is not reaped before the
-    /// reaper has done the same.
+    /// Ends all processes after the hive has ended. The leader is not reaped before the reaper
+    /// has done the same.
     fn hive_is_gone(&mut self) {
         let Some(leader) = self.leader else { return };
         let _ = kill_process_group(leader, rustix::process::Signal::KILL);
@@ -192,7 +189,7 @@ fn spawn(start: &Start, fds: &[OwnedFd]) -> Result<i32, Errno> {
         return Err(Errno::EBADF);
     };
     let mut files = PosixSpawnFileActions::init()?;
-    // Nothing of ours that is passed on has the number of a standard stream.
+    // Makes sure that no descriptor that is passed on has the number of a standard stream.
     let nothing;
     let stdin = match stdin {
         [stdin, ..] => stdin.as_raw_fd(),
@@ -208,8 +205,8 @@ fn spawn(start: &Start, fds: &[OwnedFd]) -> Result<i32, Errno> {
     files.add_dup2(progress.as_raw_fd(), PROGRESS_FD)?;
     let mut attributes = PosixSpawnAttr::init()?;
     attributes.set_sigmask(&SigSet::empty())?;
-    // The standard library ignores SIGPIPE, and whoever started deia may ignore any: a
-    // program expects none of that, and most cannot undo it.
+    // The standard library ignores SIGPIPE, and the process that started deia may ignore any
+    // signal: programs do not expect that, and most cannot undo it.
     attributes.set_sigdefault(&SigSet::all())?;
     attributes.set_flags(
         PosixSpawnFlags::from_bits_retain(POSIX_SPAWN_SETSID)
@@ -224,7 +221,7 @@ fn spawn(start: &Start, fds: &[OwnedFd]) -> Result<i32, Errno> {
         &start.args,
         &start.environment,
     );
-    // No directory is held that somebody may want to remove.
+    // The working directory must not keep a directory from being removed.
     let _ = nix::unistd::chdir("/");
     started.map(nix::unistd::Pid::as_raw)
 }
@@ -233,8 +230,8 @@ fn errno_of(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
-/// Ends and reaps all descendants. Returns how many outside of `group`, which is
-/// killed already, had to be ended, and how many are still there at the limit.
+/// Ends and reaps all descendants. Returns how many outside of `group`, which is killed already,
+/// had to be ended, and how many remain at the limit.
 fn end_descendants(group: Option<i32>, limit: Duration) -> (u32, u32) {
     let deadline = Instant::now() + limit;
     let mut ended = BTreeSet::new();
@@ -242,7 +239,7 @@ fn end_descendants(group: Option<i32>, limit: Duration) -> (u32, u32) {
     loop {
         match rustix::io::retry_on_intr(|| wait(WaitOptions::NOHANG)) {
             Ok(Some(_)) => {}
-            // A reaper without children has no descendants at all.
+            // A reaper without children has no descendants.
             Err(_) => return (count(ended.len()), 0),
             Ok(None) if Instant::now() >= deadline => {
                 return (
@@ -258,7 +255,7 @@ fn end_descendants(group: Option<i32>, limit: Duration) -> (u32, u32) {
     }
 }
 
-/// Kills all descendants that there are now, and notes those outside of `group`.
+/// Kills all current descendants, and records those outside of `group`.
 fn kill_descendants(group: Option<i32>, ended: &mut BTreeSet<(i32, u64)>) -> Vec<OwnedFd> {
     let own = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
     let Ok(processes) = Process::all() else {

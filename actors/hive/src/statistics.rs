@@ -1,7 +1,7 @@
 //! The statistics: counts, waits and run times by hour, task type and bot.
 //!
-//! A follower of the event log makes them, so that they survive restarts and count each
-//! event once. Losing this subsystem stops the counting, and it is made up for later.
+//! A follower of the event log produces them, so that they survive restarts and count each event
+//! once. Losing this subsystem stops the counting, which is caught up later.
 
 mod follower;
 #[cfg(test)]
@@ -17,7 +17,7 @@ use crate::{
     subsystem::{Deps, Subsystem, TreeBuilder},
 };
 
-/// The subsystem.
+/// The subsystem of statistics.
 pub(crate) struct Statistics {
     bell: Bell<StatisticsFollower>,
 }

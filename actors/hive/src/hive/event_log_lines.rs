@@ -7,8 +7,8 @@
 use deia_ledger::CommitNotice;
 use deia_model::{Action, EventLevel, NewEvent};
 
-/// Logs the events of a commit that are worth a line. Runs on the store's own
-/// thread; the log never blocks it.
+/// Logs the events of a commit that are important enough. Runs on the store's own thread; the log
+/// never blocks it.
 pub(super) fn log(notices: &[CommitNotice]) {
     for notice in notices {
         if let CommitNotice::Logged(event) = notice {

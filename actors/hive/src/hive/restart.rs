@@ -1,4 +1,4 @@
-//! A restart that is asked for: checked first, carried out by whoever runs the
+//! Restarts on request: the request is checked first, and carried out by the code that runs the
 //! hive.
 
 use std::sync::{
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::Hive;
 use crate::{HiveError, lifecycle::State};
 
-/// Says why a new start would fail, if it would. May block.
+/// Returns the reason why a new start would fail, if it would. May block.
 pub type RestartCheck = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 pub(super) struct Restart {
@@ -32,7 +32,7 @@ impl Default for Restart {
     }
 }
 
-/// The permit of the only check under way, held as long as this lives.
+/// Permit of the only running check, held as long as this lives.
 struct Turn<'a>(&'a AtomicBool);
 
 impl<'a> Turn<'a> {
@@ -48,13 +48,13 @@ impl Drop for Turn<'_> {
 }
 
 impl Hive {
-    /// Lets restarts be asked for. Whoever calls this carries them out when
-    /// [`Hive::restart_asked`] resolves. The first call counts.
+    /// Allows requests for restarts. The caller must carry them out when [`Hive::restart_asked`]
+    /// resolves. Only the first call has an effect.
     pub fn allow_restart(&self, check: RestartCheck) {
         let _ = self.inner.restart.check.set(check);
     }
 
-    /// Resolves when a restart was asked for and would succeed as far as can be told.
+    /// Resolves when a restart was requested and is expected to succeed.
     pub async fn restart_asked(&self) {
         let mut asked = self.inner.restart.asked.subscribe();
         if asked.wait_for(|asked| *asked).await.is_err() {
@@ -62,13 +62,12 @@ impl Hive {
         }
     }
 
-    /// Asks for a restart. Running tasks get `server.drain_timeout` to end;
-    /// what still runs then goes back to the queue. Everything is accepted
-    /// meanwhile; only no attempt begins.
+    /// Requests a restart. Running tasks get `server.drain_timeout` to end; tasks that still run
+    /// then go back to the queue. All requests are accepted meanwhile, but no attempt begins.
     ///
     /// # Errors
-    /// [`HiveError::RestartRefused`] with the reason when a new start would
-    /// fail, or a restart is under way; nothing was changed then.
+    /// [`HiveError::RestartRefused`] with the reason if a new start would fail, or a restart is
+    /// in progress; nothing was changed then.
     pub async fn ask_for_restart(&self, who: &Principal) -> Result<(), HiveError> {
         let refused = |reason: String| HiveError::RestartRefused(reason);
         match self.state() {
@@ -91,7 +90,8 @@ impl Hive {
             .map_err(|reason| refused(format!("a new start would fail: {reason}")))?;
         let ledger = &self.inner.deps.ledger;
         let event = NewEvent::new(Action::RestartRequested, &*who.user, ledger.hive_id());
-        // The check took its time: the event is not recorded for a caller who may not ask now.
+        // The check took time: the event is not recorded for a caller who has lost access
+        // meanwhile.
         self.access()
             .apply_for(who, RecordEvents(vec![event]))
             .await?;
@@ -103,7 +103,7 @@ impl Hive {
         Ok(())
     }
 
-    /// Records that the new start of a restart failed, and this one goes on.
+    /// Records that the new start of a restart failed, and this one continues.
     pub async fn record_failed_restart(&self, reason: &str) {
         let ledger = &self.inner.deps.ledger;
         let event = NewEvent::new(Action::RestartFailed, "deia", ledger.hive_id())

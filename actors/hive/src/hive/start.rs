@@ -27,16 +27,16 @@ use crate::{
     tree::{self, Opened},
 };
 
-/// A store that was opened, and how the run before it ended.
+/// An opened store, and the way in which the run before it ended.
 struct Before {
-    /// True if the store was made just now.
+    /// True if the store was just created.
     new: bool,
-    /// True if the run before ended in order.
+    /// True if the previous run ended in order.
     clean: bool,
 }
 
 impl Hive {
-    /// Starts a hive on the current actix system. Ready when this returns.
+    /// Starts a hive on the current actix system. The hive is ready when this returns.
     ///
     /// # Errors
     /// [`HiveStartError`]: the data directory is in use or cannot be written, the store
@@ -57,7 +57,7 @@ impl Hive {
         let reaper = start_reaper(&config, files.instance())
             .await
             .map_err(HiveStartError::Reaper)?;
-        // Last: if anything before it fails, the binary before this one can go on.
+        // The migration comes last: if a step before it fails, the previous binary can go on.
         store.migrate()?;
         let deps = Deps {
             settings: Settings::new(config),
@@ -85,7 +85,7 @@ impl Hive {
         let spec = declared.root.child(front(&hive)).child(declared.services);
         let tree = Tree::start(spec).await?;
         hive.operations().follow(&tree);
-        // Set once: this hive has no other tree.
+        // The tree is set once: this hive has no other.
         let _ = hive.inner.deps.tree.set(tree);
         hive.settle(&before).await?;
         hive.inner.deps.lifecycle.set(State::Ready);
@@ -97,11 +97,11 @@ impl Hive {
         Ok(hive)
     }
 
-    /// Has every commit reach the subsystems. Runs on the thread of the store's writer.
+    /// Passes every commit to the subsystems. Runs on the thread of the store's writer.
     fn listen_to_commits(&self) {
         let ledger = &self.inner.deps.ledger;
         ledger.subscribe(Arc::new(event_log_lines::log));
-        // Weak: the store outlives no hive.
+        // The reference is weak, so that the store does not keep the hive alive.
         let subsystems = Arc::downgrade(&self.inner.subsystems);
         ledger.subscribe(Arc::new(move |notices: &[CommitNotice]| {
             if let Some(subsystems) = subsystems.upgrade() {
@@ -112,7 +112,7 @@ impl Hive {
         }));
     }
 
-    /// Writes what comes before the first request.
+    /// Writes the records that precede the first request.
     async fn settle(&self, before: &Before) -> Result<(), HiveStartError> {
         let (ledger, config) = (&self.inner.deps.ledger, self.config());
         let subsystems = &self.inner.subsystems;
@@ -126,7 +126,7 @@ impl Hive {
         if !before.clean {
             commands.insert(0, RecordEvents(vec![unclean]).into());
         }
-        // Last: a start that was cut short before is still one of a new hive.
+        // This comes last: a start that was interrupted before is still one of a new hive.
         write_or_leave_waiting(&**ledger, commands).await?;
         subsystems.access.load().await?;
         subsystems.bots.begin()?;
@@ -139,7 +139,7 @@ fn reaper_program(instance: &str) -> std::io::Result<ReaperProgram> {
     ReaperProgram::this_program(instance)
 }
 
-/// The test binary is no deia: it has an entry of its own.
+/// Entry point for the tests: the test binary is not deia.
 #[cfg(test)]
 fn reaper_program(instance: &str) -> std::io::Result<ReaperProgram> {
     Ok(crate::bots::reaper_handle::tests::reaper_program(instance))

@@ -10,31 +10,31 @@ use tokio::time::Instant;
 use super::Hive;
 use crate::lifecycle::State;
 
-/// Interval between two looks whether the bots have finished.
+/// Interval between checks whether the bots have finished.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Hive {
-    /// Stops: takes no work any more, lets running tasks end for up to
-    /// `server.drain_timeout`, gives the rest back, stops the tree in order.
-    /// Until then everything but submissions is answered.
+    /// Stops the hive: accepts no more work, lets running tasks end for up to
+    /// `server.drain_timeout`, gives the rest back, stops the tree in order. Until then all
+    /// requests but submissions are answered.
     pub async fn shutdown(&self) {
         self.refuse_work();
         self.wind_down().await;
     }
 
-    /// Makes way for the start that follows: as [`Hive::shutdown`], but everything
-    /// is accepted until the HTTP server has answered its last request.
+    /// Stops the hive for the start that follows: as [`Hive::shutdown`], but all requests are
+    /// accepted until the HTTP server has answered its last one.
     pub async fn make_way(&self) {
         self.wind_down().await;
     }
 
-    /// Accepts no submissions any more. To be called when a restart becomes a stop.
+    /// Stops accepting submissions. Must be called when a restart becomes a stop.
     pub fn refuse_work(&self) {
         self.inner.deps.lifecycle.set(State::Stopping);
     }
 
-    /// The order matters: attempts end before their bots, requests before what
-    /// answers them, and the store is told last.
+    /// Stops the parts in an order that matters: attempts end before their bots, requests before
+    /// the parts that answer them, and the store comes last.
     async fn wind_down(&self) {
         let (ledger, subsystems) = (&self.inner.deps.ledger, &self.inner.subsystems);
         let event = NewEvent::new(Action::ShutdownInitiated, "deia", ledger.hive_id());
@@ -55,7 +55,7 @@ impl Hive {
         ledger.close().await;
     }
 
-    /// Waits until no task runs, for that time at most.
+    /// Waits until no task runs, at most for that time.
     async fn drain(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
         let subsystems = &self.inner.subsystems;
@@ -68,7 +68,7 @@ impl Hive {
         }
     }
 
-    /// Writes what requests have left in memory, for that time at most.
+    /// Writes the records that requests have left in memory, at most for that time.
     async fn flush(&self, limit: Duration) {
         let flushing = async {
             for subsystem in &self.inner.subsystems.all {
@@ -80,7 +80,7 @@ impl Hive {
         }
     }
 
-    /// Resolves when the tree has ended: `None` when that was asked for, else why.
+    /// Resolves when the tree has ended: `None` if that was requested, else the reason.
     pub async fn ended(&self) -> Option<String> {
         let reason = match self.inner.deps.tree.get() {
             Some(tree) => tree.exited().await,

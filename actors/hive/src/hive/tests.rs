@@ -1,4 +1,4 @@
-//! The hive as a whole, without HTTP: what happens when parts of it fail.
+//! Tests of the hive as a whole, without HTTP: failures of its parts.
 
 use std::time::Duration;
 
@@ -396,7 +396,7 @@ fn acts_on_parts_are_recorded_before_they_are_done() {
             .unwrap();
         let actions = actions_about(&hive, path).await;
         assert_eq!(actions, [Action::PartRequested, Action::PartRestarted]);
-        // A part that goes down with what records it leaves a trace all the same.
+        // A part that fails together with the recorder of its failure still leaves a trace.
         let path = "hive/ledger";
         hive.operations()
             .act_on_part(&who, path, PartAction::Restart, None)

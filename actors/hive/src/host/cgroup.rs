@@ -14,8 +14,8 @@ use procfs::{FromRead as _, ProcessCGroup, ProcessCGroups, process::MountInfo};
 
 use super::{Pressure, Unknown};
 
-/// From this value on, a limit of version 1 stands for none: the kernel shows the largest
-/// number of pages that it can count.
+/// Value from which on a limit of version 1 means no limit: the kernel shows the largest number
+/// of pages that it can count.
 const NO_LIMIT: u64 = 1 << 62;
 
 /// The control group of this process.
@@ -48,9 +48,9 @@ struct Place {
 pub(crate) struct CgroupMemory {
     /// Memory charged to the group, in bytes.
     pub(crate) used_bytes: u64,
-    /// The same without the files that were not read lately, which the kernel drops first.
+    /// Memory without the files that were not read lately, which the kernel drops first.
     pub(crate) working_set_bytes: u64,
-    /// The limit, in bytes.
+    /// Limit in bytes.
     pub(crate) limit_bytes: Option<u64>,
 }
 
@@ -71,9 +71,9 @@ impl CgroupMemory {
 /// Processes and threads of a control group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CgroupPids {
-    /// Number of them now.
+    /// Current number.
     pub(crate) used: u64,
-    /// The limit.
+    /// Limit of the number.
     pub(crate) limit: Option<u64>,
 }
 
@@ -117,7 +117,7 @@ impl Cgroup {
         }
     }
 
-    /// Reads the memory of the group, or of the one above it that has the least room left.
+    /// Reads the memory of the group, or of the group above it that has the least room left.
     ///
     /// # Errors
     /// The figure is not known.
@@ -126,7 +126,7 @@ impl Cgroup {
         place.tightest(|dir| place.memory_of(dir), CgroupMemory::room)
     }
 
-    /// Reads the processes of the group, or of the one above it that has the least room left.
+    /// Reads the processes of the group, or of the group above it that has the least room left.
     ///
     /// # Errors
     /// The figure is not known.
@@ -141,7 +141,7 @@ impl Cgroup {
         place.tightest(of, CgroupPids::room)
     }
 
-    /// Reads how many processors' time the group gets; `None` when there is no limit.
+    /// Reads how many processors' time the group gets; `None` if there is no limit.
     ///
     /// # Errors
     /// The figure is not known.
@@ -151,7 +151,7 @@ impl Cgroup {
         place.tightest(|dir| place.cpus_of(dir), room)
     }
 
-    /// Reads the pressure on the group, which only version 2 tells.
+    /// Reads the pressure on the group, which only version 2 shows.
     pub(crate) fn pressure(&self) -> Pressure {
         match &self.unified {
             None => Pressure::ABSENT,
@@ -192,7 +192,7 @@ impl Place {
         for mount in mounts {
             let top = below(root, &mount.mount_point);
             let rest = Path::new(&group.pathname).strip_prefix(&mount.root).ok();
-            // A path out of the namespace begins with `..`.
+            // A path outside of the namespace begins with `..`.
             let inside = |rest: &&Path| !rest.starts_with("..");
             let dir = rest.filter(inside).map(|rest| top.join(rest));
             if let Some(dir) = dir.filter(|dir| dir.is_dir()) {
@@ -200,7 +200,7 @@ impl Place {
             }
             without.get_or_insert(top);
         }
-        // A container may see the path that its host uses, and as the mount its own group.
+        // A container may see the path that its host uses, with its own group as the mount.
         without.map(|top| Self {
             version,
             dir: top.clone(),
@@ -278,8 +278,8 @@ fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-/// Returns the mounts of control groups. Others are not looked at: one that cannot be
-/// parsed hides none of these.
+/// Returns the mounts of control groups. Others are skipped, so that a mount that cannot be
+/// parsed does not hide these.
 fn mounts(mountinfo: &Path) -> Vec<MountInfo> {
     let text = fs::read(mountinfo).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
@@ -289,7 +289,7 @@ fn mounts(mountinfo: &Path) -> Vec<MountInfo> {
         .collect()
 }
 
-/// Reads a file with one number; `None` stands for no limit.
+/// Reads a file with one number; `None` means no limit.
 fn number(path: &Path) -> Result<Option<u64>, Unknown> {
     value(fs::read_to_string(path)?.trim())
 }

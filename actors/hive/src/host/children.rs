@@ -1,9 +1,9 @@
-//! The children of this process: its own, and those that it was given.
+//! The children of this process: its own, and those that it inherited.
 //!
-//! As the first process of a PID namespace (a container without an init) or as
-//! a child subreaper, deia becomes the parent of orphaned processes. Nobody
-//! waits for these, so a thread reaps them when they have ended. It leaves
-//! alone what [`spawn`] started: the exit status belongs to the code that waits for it.
+//! As the first process of a PID namespace (a container without an init) or as a child subreaper,
+//! deia becomes the parent of orphaned processes. No other code waits for these, so a thread
+//! reaps them when they have ended. Processes started by [`spawn`] are left alone: their exit
+//! status belongs to the code that waits for it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,7 +34,7 @@ struct Own {
     pids: BTreeSet<i32>,
     /// Starts in progress, by their number: their children have no entry yet.
     starting: BTreeSet<u64>,
-    /// The number of the next start.
+    /// Number of the next start.
     next_start: u64,
 }
 
@@ -51,7 +51,7 @@ impl Own {
         OWN.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether all starts below this number are over.
+    /// Returns true if all starts below this number are over.
     fn has_started(&self, below: u64) -> bool {
         self.starting.first().is_none_or(|first| *first >= below)
     }
@@ -61,7 +61,7 @@ fn pid_of(child: &Child) -> i32 {
     Pid::from_child(child).as_raw_nonzero().get()
 }
 
-/// Starts a process that is to be waited for with [`reap`] or [`try_reap`].
+/// Starts a process that the caller must wait for with [`reap`] or [`try_reap`].
 ///
 /// # Errors
 /// Those of [`Command::spawn`].
@@ -71,7 +71,7 @@ pub fn spawn(command: &mut Command) -> io::Result<Child> {
     own.next_start += 1;
     own.starting.insert(start);
     drop(own);
-    // May take long, if the program's file system hangs.
+    // This may take long if the program's file system hangs.
     let child = command.spawn();
     let mut own = Own::lock();
     own.starting.remove(&start);
@@ -86,12 +86,12 @@ pub fn spawn(command: &mut Command) -> io::Result<Child> {
 pub fn reap(child: &mut Child) -> io::Result<ExitStatus> {
     drop(child.stdin.take());
     let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    // Fails when it was reaped before; the status is known then.
+    // This fails if the child was reaped before; the status is known then.
     let pid = Pid::from_child(child);
     let _ = rustix::io::retry_on_intr(|| waitid(WaitId::Pid(pid), ended));
     let mut own = Own::lock();
     own.pids.remove(&pid_of(child));
-    // Does not block: it has ended.
+    // This does not block: the child has ended.
     child.wait()
 }
 
@@ -108,13 +108,13 @@ pub fn try_reap(child: &mut Child) -> io::Result<Option<ExitStatus>> {
     status
 }
 
-/// Returns whether orphaned processes become children of this one.
+/// Returns true if orphaned processes become children of this one.
 pub fn adopts_orphans() -> bool {
     std::process::id() == 1 || nix::sys::prctl::get_child_subreaper().unwrap_or(false)
 }
 
-/// Starts the thread that reaps orphaned processes, unless it runs. To be called
-/// when [`adopts_orphans`].
+/// Starts the thread that reaps orphaned processes, unless it runs. Must be called if
+/// [`adopts_orphans`].
 ///
 /// # Errors
 /// The thread cannot be started.
@@ -131,8 +131,8 @@ fn reap_for_ever() {
     let mut seen = BTreeMap::new();
     let mut seen_at = 0;
     loop {
-        // Returns at once while there is any zombie, also one of our own: the
-        // pause below is what limits how often is looked.
+        // The call returns at once while there is any zombie, also one of our own: the pause
+        // below limits the frequency of scans.
         let _ = waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
         let pause = Timespec::try_from(GRACE).unwrap_or_default();
         let _ = poll(&mut [], Some(&pause));
@@ -144,22 +144,22 @@ fn reap_for_ever() {
             }
         };
         let own = Own::lock();
-        // A zombie of the last look may be one whose start is still in progress.
+        // A zombie of the last scan may be one whose start is still in progress.
         if !own.has_started(seen_at) {
             continue;
         }
         seen_at = own.next_start;
         for pid in forgotten(&zombies, &own.pids, &mut seen) {
             let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-            // Fails if the code that started the child has waited for it meanwhile.
+            // This fails if the code that started the child has waited for it meanwhile.
             let _ = Pid::from_raw(pid).map(|pid| waitid(WaitId::Pid(pid), ended));
         }
     }
 }
 
-/// Chooses the zombies to reap: those that were `seen` before and that nobody waits for.
-/// Both are pairs of a process id and its start, which tells apart processes
-/// that had the same id. `seen` is what is here for the next look.
+/// Chooses the zombies to reap: those that were `seen` before and that no caller waits for. Both
+/// are pairs of a process id and its start, which distinguishes processes that had the same id.
+/// `seen` is updated for the next scan.
 fn forgotten(
     zombies: &[(i32, u64)],
     own: &BTreeSet<i32>,
@@ -206,10 +206,10 @@ mod tests {
         for (zombies, expected) in [
             (vec![(10, 1), (11, 2)], vec![]),
             (vec![(10, 1), (11, 2), (12, 3)], vec![11]),
-            // The id was given anew.
+            // The id was reused.
             (vec![(11, 9), (12, 3)], vec![12]),
             (vec![], vec![]),
-            // Not in a row.
+            // The scans are not consecutive.
             (vec![(11, 9)], vec![]),
         ] {
             assert_eq!(

@@ -21,22 +21,23 @@ use rustix::{
 /// progress, the process itself, a file for its output; some more for a moment
 /// while it starts.
 const PER_PROGRAM: u64 = 8;
-/// The store's database, its log, and its index, for each connection.
+/// Descriptors for each connection to the store: its database, its log, and its index.
 const PER_READER: u64 = 3;
-/// All else: listeners, timers and queues of threads, logs, requests to others.
+/// Descriptors for everything else: listeners, timers and queues of threads, logs, outgoing
+/// requests.
 const RESERVE: u64 = 256;
 
-/// The limit that this process was started with.
+/// Limit that this process was started with.
 static ORIGINAL: OnceLock<Rlimit> = OnceLock::new();
 /// Descriptors that a parent process left open.
 static INHERITED: OnceLock<Vec<OwnedFd>> = OnceLock::new();
 
-/// Open files that are allowed.
+/// Limits on the number of open files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DescriptorLimit {
-    /// In force.
+    /// Limit in force.
     pub soft: u64,
-    /// As far as it can be raised without privileges.
+    /// Limit up to which it can be raised without privileges.
     pub hard: u64,
 }
 
@@ -58,8 +59,7 @@ pub(super) fn open() -> io::Result<u64> {
     Ok((fs::read_dir("/proc/self/fd")?.count() as u64).saturating_sub(1))
 }
 
-/// Returns a path that leads to the open file of this number, also when it has no name
-/// any more.
+/// Returns a path that leads to the open file of this number, even if it has no name any more.
 pub fn path_to(number: RawFd) -> PathBuf {
     format!("/proc/self/fd/{number}").into()
 }
@@ -67,18 +67,18 @@ pub fn path_to(number: RawFd) -> PathBuf {
 /// Returns the path by which the open file was reached, after all links.
 ///
 /// # Errors
-/// The kernel does not tell.
+/// The kernel does not provide the path.
 pub(crate) fn path_of(file: impl AsFd) -> io::Result<PathBuf> {
     fs::read_link(path_to(file.as_fd().as_raw_fd()))
 }
 
-/// Raises the soft limit to the hard one. The soft limit is low for programs
-/// that use select(2), which deia does not; its own programs get it back.
+/// Raises the soft limit to the hard one. The soft limit is low for the sake of programs that use
+/// select(2), which deia does not; its own programs get it back.
 ///
 /// # Errors
 /// The kernel refuses.
 pub fn raise() -> io::Result<()> {
-    // After an `exec` that failed this process goes on.
+    // This process continues after an `exec` that failed.
     hand_on_inherited(false);
     let original = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -100,21 +100,21 @@ pub fn restore() {
     }
 }
 
-/// Gives a program that was just started the limit that deia was started with.
-/// A hook before `exec` would cost the cheap way to start: the program runs
-/// under the raised limit for some microseconds.
+/// Gives a program that was just started the limit that deia was started with. A hook before
+/// `exec` would rule out the cheap way to start: the program runs under the raised limit for some
+/// microseconds.
 pub(crate) fn restore_for(program: Pid) {
     if let Some(original) = ORIGINAL.get() {
-        // Fails for a program that has changed its user; it keeps the raised limit.
+        // This fails for a program that has changed its user; it keeps the raised limit.
         let _ = prlimit(Some(program), Resource::Nofile, *original);
     }
 }
 
 /// Takes the descriptors from 3 on that a parent process left open, so that no program of
 /// a bot gets them. They stay open, since the parent may rely on that, as on a lock.
-/// Returns how many there are.
+/// Returns their number.
 ///
-/// To be called once, at the start, before this process opens anything that another
+/// Must be called once, at the start, before this process opens anything that another
 /// program is to have.
 ///
 /// # Errors

@@ -14,10 +14,10 @@ pub(crate) struct DiskSpace {
 }
 
 impl DiskSpace {
-    /// Asks the file system. May hang as long as the disk does.
+    /// Queries the file system. May hang as long as the disk does.
     ///
     /// # Errors
-    /// The path is not there or cannot be looked at.
+    /// The path does not exist or cannot be read.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let fs = statvfs(path)?;
         Ok(Self {

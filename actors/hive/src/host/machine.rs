@@ -12,7 +12,7 @@ use procfs::{
 
 use super::Unknown;
 
-/// Over which time the use of the processors is measured at least.
+/// Minimum time over which the use of the processors is measured.
 const CPU_WINDOW: Duration = Duration::from_secs(1);
 
 /// Returns when the machine was started, in seconds since 1970.
@@ -63,11 +63,11 @@ impl Memory {
 /// Processes that run or wait for a processor or a disk, on average.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Load {
-    /// Over a minute.
+    /// Average over a minute.
     pub(crate) one_minute: f64,
-    /// Over five minutes.
+    /// Average over five minutes.
     pub(crate) five_minutes: f64,
-    /// Over a quarter of an hour.
+    /// Average over a quarter of an hour.
     pub(crate) fifteen_minutes: f64,
 }
 
@@ -126,7 +126,7 @@ impl Ticks {
     }
 }
 
-/// Measures how busy the processors were since the last look.
+/// Measures how busy the processors were since the last measurement.
 #[derive(Debug, Default)]
 pub(crate) struct CpuMeter(Mutex<Option<Sample>>);
 
@@ -138,8 +138,8 @@ struct Sample {
 }
 
 impl CpuMeter {
-    /// Returns the share of time that all processors together were busy, in percent. The
-    /// first look tells of the time since boot.
+    /// Returns the share of time that all processors together were busy, in percent. The first
+    /// measurement covers the time since boot.
     ///
     /// # Errors
     /// The figure is not known.

@@ -1,4 +1,4 @@
-//! Pressure stall information (PSI): how long work waited for a resource.
+//! Pressure stall information (PSI): the time for which work waited for a resource.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use super::Unknown;
 pub(crate) struct Stall {
     /// Share of the last ten seconds, in percent.
     pub(crate) avg10_percent: f64,
-    /// Since boot, or since the cgroup was made.
+    /// Total since boot, or since the cgroup was made.
     pub(crate) total: Duration,
 }
 
@@ -33,7 +33,7 @@ impl From<PressureRecord> for Stall {
 pub(crate) struct Stalls {
     /// Time in which some of the work stood still.
     pub(crate) some: Stall,
-    /// Time in which all of the work stood still. Kernels before 5.13 do not tell it for the
+    /// Time in which all of the work stood still. Kernels before 5.13 do not report it for the
     /// processors.
     pub(crate) full: Option<Stall>,
 }
@@ -42,7 +42,7 @@ impl Stalls {
     fn read(path: &Path) -> Result<Self, Unknown> {
         let text = fs::read_to_string(path)?;
         let of = |kind: &str| {
-            // The parser takes five characters for granted.
+            // The parser assumes at least five characters.
             let mut lines = text.lines().filter(|line| line.len() > kind.len());
             lines.find(|line| line.starts_with(kind))
         };
@@ -58,16 +58,16 @@ impl Stalls {
 /// Pressure on the resources of the machine or of a cgroup.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Pressure {
-    /// On the processors.
+    /// Pressure on the processors.
     pub(crate) cpu: Result<Stalls, Unknown>,
-    /// On the memory.
+    /// Pressure on the memory.
     pub(crate) memory: Result<Stalls, Unknown>,
-    /// On the disks.
+    /// Pressure on the disks.
     pub(crate) io: Result<Stalls, Unknown>,
 }
 
 impl Pressure {
-    /// Pressure where the kernel tells of none.
+    /// Pressure if the kernel reports none.
     pub(crate) const ABSENT: Self = Self {
         cpu: Err(Unknown::Absent),
         memory: Err(Unknown::Absent),

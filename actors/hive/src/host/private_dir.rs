@@ -1,12 +1,12 @@
-//! Directories that are their owner's alone, whatever the umask is.
+//! Directories that only their owner may access, whatever the umask is.
 
 use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt as _, path::Path};
 
-/// Makes the directory and those above it that are missing, for their owner only.
-/// One that is there stays as it is.
+/// Creates the directory and its missing parents, for their owner only. An existing directory
+/// stays as it is.
 ///
 /// # Errors
-/// It cannot be made, or is something else.
+/// The directory cannot be created, or the path is something else.
 pub(crate) fn make(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).recursive(true).create(path)
 }

@@ -15,21 +15,21 @@ use super::{Unknown, descriptors, machine};
 
 const PROC: &str = "/proc";
 
-/// The program of this process, also when its file was replaced or removed.
+/// Path of the program of this process, even if its file was replaced or removed.
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
 
-/// One process.
+/// A process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Process {
-    /// Its id.
+    /// Id of the process.
     pub(crate) pid: i32,
-    /// Its parent's id.
+    /// Id of its parent.
     pub(crate) parent: i32,
-    /// Its process group.
+    /// Id of its process group.
     pub(crate) group: i32,
-    /// Whether it has ended and was not reaped yet.
+    /// True if the process has ended and was not reaped yet.
     pub(crate) zombie: bool,
-    /// When it started, in clock ticks since boot.
+    /// Time of its start, in clock ticks since boot.
     pub(crate) started: u64,
 }
 
@@ -49,12 +49,12 @@ impl Process {
     /// Reads one process.
     ///
     /// # Errors
-    /// There is none of that id, or it is hidden.
+    /// No process of that id exists, or it is hidden.
     pub(crate) fn read(pid: i32) -> Result<Self, Unknown> {
         Ok(Self::below(Path::new(PROC), pid)?)
     }
 
-    /// Reads all processes that can be seen. Those that end meanwhile are left out.
+    /// Reads all visible processes. Processes that end meanwhile are left out.
     ///
     /// # Errors
     /// `/proc` cannot be read, or this process has no descriptor left to read with: a list
@@ -89,7 +89,7 @@ fn is_shortage(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
-/// Reads the environment that a process was started with: variables, each ended by a NUL.
+/// Reads the environment that a process was started with: variables, each terminated by a NUL.
 ///
 /// # Errors
 /// There is no such process, or it belongs to another user.
@@ -97,8 +97,8 @@ pub(crate) fn environment(pid: i32) -> Result<Vec<u8>, Unknown> {
     Ok(fs::read(format!("{PROC}/{pid}/environ"))?)
 }
 
-/// Returns the ids of the children of this process. Empty also where the kernel was built
-/// without these lists.
+/// Returns the ids of the children of this process. Empty if the kernel was built without these
+/// lists.
 ///
 /// # Errors
 /// The threads of this process cannot be listed.
@@ -121,7 +121,7 @@ pub(super) fn ignored_signals() -> Result<u64, Unknown> {
     Ok(Status::from_file("/proc/self/status")?.sigign)
 }
 
-/// Resources that this process takes. A figure that is not known is `None`.
+/// Resources that this process uses. Unknown figures are `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Usage {
     /// User and system time, in seconds.
@@ -132,11 +132,11 @@ pub(crate) struct Usage {
     pub(crate) virtual_bytes: Option<u64>,
     /// Memory in use, in bytes.
     pub(crate) resident_bytes: Option<u64>,
-    /// When it started, in seconds since 1970.
+    /// Time of its start, in seconds since 1970.
     pub(crate) started_at_seconds: Option<f64>,
-    /// Open descriptors.
+    /// Number of open descriptors.
     pub(crate) open_descriptors: Option<u64>,
-    /// Descriptors that may be open; `None` also when there is no limit.
+    /// Maximum number of open descriptors; `None` also if there is no limit.
     pub(crate) max_descriptors: Option<u64>,
 }
 

@@ -28,9 +28,9 @@ fn of_server() -> SigSet {
         .collect()
 }
 
-/// Holds back the signals that a server handles until [`let_through`]: without a handler
-/// they end the process, in the middle of a start or a restart in place. To be
-/// called while there is one thread, or right before `exec`.
+/// Blocks the signals that a server handles until [`let_through`]: without a handler they end the
+/// process, in the middle of a start or a restart in place. Must be called while there is one
+/// thread, or right before `exec`.
 ///
 /// # Errors
 /// The mask of this thread cannot be changed.
@@ -38,7 +38,7 @@ pub fn hold_back() -> io::Result<()> {
     Ok(of_server().thread_block()?)
 }
 
-/// Lets the signals through that [`hold_back`] held back, to handlers that are there by now.
+/// Unblocks the signals that [`hold_back`] blocked, once handlers are installed.
 ///
 /// # Errors
 /// The mask of this thread cannot be changed.
@@ -46,18 +46,17 @@ pub fn let_through() -> io::Result<()> {
     Ok(of_server().thread_unblock()?)
 }
 
-/// Undoes settings of the parent that would break this process: signals that
-/// are blocked (deia would not hear SIGTERM, nor would the programs, which
-/// inherit the mask), and SIGCHLD being ignored (the kernel would then throw
-/// away how each program ended). To be called before any thread is started.
-/// SIGPIPE is ignored by Rust's start already; programs get it back. The signals of
-/// [`hold_back`] are held back when this returns.
+/// Undoes settings of the parent that would break this process: blocked signals (deia would not
+/// receive SIGTERM, nor would the programs, which inherit the mask), and SIGCHLD being ignored
+/// (the kernel would then discard the exit status of each program). Must be called before any
+/// thread is started. SIGPIPE is ignored by Rust's start already; programs get it back. The
+/// signals of [`hold_back`] are blocked when this returns.
 ///
 /// # Errors
 /// The settings cannot be changed.
 pub fn reset() -> io::Result<()> {
     of_server().thread_set_mask()?;
-    // Where that is not known, the handler does no harm.
+    // If that is unknown, the handler does no harm.
     let ignored = process::ignored_signals();
     match ignored.is_ok_and(|mask| !contains(mask, Signal::SIGCHLD)) {
         true => Ok(()),
@@ -65,14 +64,13 @@ pub fn reset() -> io::Result<()> {
     }
 }
 
-/// Returns whether `signal` is in a mask (proc(5)).
+/// Returns true if `signal` is in a mask (proc(5)).
 fn contains(mask: u64, signal: Signal) -> bool {
     mask & (1 << (signal as i32 - 1)) != 0
 }
 
-/// Installs a handler that does nothing: as good as the default for `wait`, and
-/// programs start with the default. The runtime that it takes is gone after
-/// this, the handler stays.
+/// Installs a handler that does nothing: as good as the default for `wait`, and programs start
+/// with the default. The runtime that it needs is dropped after this, while the handler stays.
 fn handle_child_signal() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -95,7 +93,7 @@ mod tests {
         ] {
             assert_eq!(contains(mask, Signal::SIGCHLD), expected, "{mask:x}");
         }
-        // Rust ignores it from the start on, and tests inherit that.
+        // Rust ignores SIGPIPE from the start on, and tests inherit that.
         let ignored = process::ignored_signals().unwrap();
         assert!(contains(ignored, Signal::SIGPIPE));
         assert!(!contains(ignored, Signal::SIGCHLD));

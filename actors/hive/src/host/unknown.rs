@@ -5,15 +5,15 @@ use std::io;
 use procfs::ProcError;
 use rustix::io::Errno;
 
-/// Reason why a figure of the host is not known. None of them is a fault of deia: a
-/// container, an older kernel or `hidepid` shows less.
+/// Reason why a figure of the host is not known. None of them is a fault of deia: a container, an
+/// older kernel or `hidepid` shows less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unknown {
-    /// The kernel or the container does not have it.
+    /// The kernel or the container does not have the figure.
     Absent,
-    /// This process may not read it.
+    /// This process may not read the figure.
     AuthFailure,
-    /// The file is there, and cannot be read or has another form.
+    /// The file exists, but cannot be read or has another format.
     Unreadable,
 }
 
@@ -22,7 +22,7 @@ impl From<io::Error> for Unknown {
         match (error.kind(), Errno::from_io_error(&error)) {
             (io::ErrorKind::NotFound | io::ErrorKind::NotADirectory, _) => Self::Absent,
             (io::ErrorKind::PermissionDenied, _) => Self::AuthFailure,
-            // PSI that is compiled in and switched off; a process that ended meanwhile.
+            // PSI is compiled in but switched off, or the process ended meanwhile.
             (_, Some(Errno::OPNOTSUPP | Errno::SRCH | Errno::NODEV)) => Self::Absent,
             _ => Self::Unreadable,
         }

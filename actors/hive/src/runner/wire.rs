@@ -1,4 +1,4 @@
-//! The messages between the hive and a runner, over a stream socket.
+//! Messages between the hive and a runner, over a stream socket.
 
 use std::{
     ffi::{CString, OsStr, OsString},
@@ -16,15 +16,15 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 
-/// Descriptors that come with a start: standard output, standard error, the
-/// pipe for progress, and standard input when there is any.
+/// Maximum number of descriptors of a start: standard output, standard error, the pipe for
+/// progress, and standard input if there is any.
 const MAX_FDS: usize = 4;
 
-/// The bytes of a request before its body: a tag and the length of the body.
+/// Size of a request before its body: a tag and the length of the body.
 const HEAD_BYTES: usize = 5;
-/// The bytes of an answer.
+/// Size of an answer in bytes.
 const ANSWER_BYTES: usize = 13;
-/// No request is longer: beyond the kernel's limit for arguments and environment.
+/// Maximum size of a request, above the kernel's limit for arguments and environment.
 const MAX_BODY_BYTES: usize = 16 << 20;
 
 /// A program to start.
@@ -33,45 +33,45 @@ pub(crate) struct Start {
     pub(crate) file: CString,
     pub(crate) directory: CString,
     pub(crate) args: Vec<CString>,
-    /// `NAME=value` each.
+    /// Variables in the form `NAME=value`.
     pub(crate) environment: Vec<CString>,
 }
 
 /// A request of the hive.
 #[derive(Debug)]
 pub(super) enum Request {
-    /// Start this, with these descriptors.
+    /// Start this program with these descriptors.
     Start(Start, Vec<OwnedFd>),
-    /// The attempt is over: end everything that it started.
+    /// End all processes of the attempt, which is over.
     End,
 }
 
 /// An answer of the runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// It is there, and holds what it can.
+    /// The runner is ready, and has these means.
     Ready(Holds),
     /// The program runs, as leader of a session and a group of this number.
     Started { pid: i32 },
     /// The program cannot be started.
     NotStarted { errno: i32 },
-    /// Everything that the attempt started has ended, but for `left` processes
-    /// that the kernel cannot end yet.
+    /// All processes of the attempt have ended, except for `left` processes that the kernel
+    /// cannot end yet.
     Ended { status: i32, strays: u32, left: u32 },
 }
 
 /// Means of a runner to end processes that leave their group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Holds {
-    /// It inherits every process whose parent has ended.
+    /// True if the runner inherits every process whose parent has ended.
     pub(crate) subreaper: bool,
 }
 
 impl Start {
-    /// Makes a request of the parts of a command.
+    /// Creates a request from the parts of a command.
     ///
     /// # Errors
-    /// A part holds a NUL.
+    /// A part contains a NUL.
     pub(crate) fn new(
         file: &Path,
         args: &[String],
@@ -123,7 +123,7 @@ impl Start {
     }
 }
 
-/// Later entries of an environment replace earlier ones.
+/// Returns the last entry of each name: later entries of an environment replace earlier ones.
 fn last_of_each(
     environment: &[(OsString, OsString)],
 ) -> impl Iterator<Item = &(OsString, OsString)> {
@@ -136,10 +136,10 @@ fn last_of_each(
         .map(|(_, variable)| variable)
 }
 
-/// Sends a program to start and the descriptors it gets.
+/// Sends a program to start and its descriptors.
 ///
 /// # Errors
-/// The runner is gone.
+/// The runner has ended.
 pub(crate) fn send_start(
     socket: &OwnedFd,
     start: &Start,
@@ -161,10 +161,10 @@ pub(crate) fn send_start(
     send_all(socket, rest.unwrap_or_default())
 }
 
-/// Asks for the end of everything that the attempt started.
+/// Requests the end of all processes of the attempt.
 ///
 /// # Errors
-/// The runner is gone.
+/// The runner has ended.
 pub(crate) fn send_end(socket: &OwnedFd) -> io::Result<()> {
     send_all(socket, &head(b'E', 0))
 }
@@ -174,7 +174,7 @@ fn head(tag: u8, length: u32) -> [u8; HEAD_BYTES] {
     [tag, a, b, c, d]
 }
 
-/// Receives the next request; `None` when the hive is gone or is not understood.
+/// Receives the next request; returns `None` if the hive has ended or the request is malformed.
 pub(super) fn receive(socket: BorrowedFd<'_>) -> Option<Request> {
     let mut head = [0; HEAD_BYTES];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
@@ -215,7 +215,7 @@ pub(super) fn receive(socket: BorrowedFd<'_>) -> Option<Request> {
 /// Sends an answer.
 ///
 /// # Errors
-/// The hive is gone.
+/// The hive has ended.
 pub(super) fn answer(socket: BorrowedFd<'_>, answer: Answer) -> io::Result<()> {
     send_all(socket, &answer.encode())
 }
@@ -223,7 +223,7 @@ pub(super) fn answer(socket: BorrowedFd<'_>, answer: Answer) -> io::Result<()> {
 /// Receives an answer. Blocks until there is one.
 ///
 /// # Errors
-/// The runner is gone.
+/// The runner has ended.
 pub(crate) fn receive_answer(socket: &OwnedFd) -> io::Result<Answer> {
     let mut bytes = [0; ANSWER_BYTES];
     receive_all(socket, &mut bytes)?;

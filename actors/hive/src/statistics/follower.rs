@@ -7,7 +7,7 @@ use deia_model::{Action, AttemptEnd, AttemptOutcomeKind, BotName, Event, TaskTyp
 
 /// Counts events of tasks by hour, type and bot.
 pub(crate) struct StatisticsFollower {
-    /// Time for which they are kept.
+    /// Time for which the statistics are kept.
     retention: Duration,
 }
 
@@ -72,7 +72,7 @@ fn count(row: &mut StatisticsRow, action: Action, event: &Event) {
     }
 }
 
-/// Returns how the attempt ended that an event tells the end of, if it does.
+/// Returns the end of the attempt that an event reports, if it reports one.
 fn end_of(action: Action, event: &Event) -> Option<AttemptEnd> {
     if action == Action::TaskCompleted {
         return Some(AttemptEnd::Succeeded);

@@ -1,4 +1,4 @@
-//! The statistics beside the flow that commits tell: two views of one queue.
+//! Tests of the statistics against the flow that commits report: two views of one queue.
 
 use std::{
     num::NonZero,
@@ -25,7 +25,7 @@ async fn submit(ledger: &Ledger) -> TaskId {
     ledger.apply(submit).await.unwrap().tasks[0].id
 }
 
-/// Has an attempt of the task end so, after five milliseconds.
+/// Makes an attempt of the task end in this way, after five milliseconds.
 async fn attempt(ledger: &Ledger, task: TaskId, end: AttemptEnd) {
     let claim = Claim {
         task,
@@ -43,7 +43,7 @@ async fn attempt(ledger: &Ledger, task: TaskId, end: AttemptEnd) {
     ledger.apply(FinishAttempts(vec![report])).await.unwrap();
 }
 
-/// Returns what the statistics make of all events.
+/// Returns the statistics of all events.
 async fn counted(ledger: &Ledger) -> StatisticsRow {
     let all = NonZero::new(10_000).unwrap();
     let start = ledger.cursor(StatisticsFollower::NAME).await.unwrap();

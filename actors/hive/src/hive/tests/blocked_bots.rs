@@ -1,4 +1,4 @@
-//! A bot whose actor blocks its thread, and what goes on meanwhile.
+//! Tests of bots whose actor blocks its thread, and of the rest of the hive meanwhile.
 
 use std::{
     sync::{
@@ -15,9 +15,9 @@ use deia_supervision::Context;
 use super::*;
 use crate::bots::BotActor;
 
-/// Longest that the actor blocks, if nobody opens the gate.
+/// Maximum time that the actor blocks if the gate is not opened.
 const BLOCKED_FOR: Duration = Duration::from_secs(30);
-/// What a request may take while a bot blocks; it takes milliseconds.
+/// Time that a request may take while a bot blocks; usually milliseconds.
 const RESPONSIVE: Duration = Duration::from_secs(5);
 
 /// Blocks the thread of the actor until the gate opens.
@@ -82,7 +82,7 @@ fn blocked_bot_delays_neither_requests_nor_the_scheduler_nor_other_bots_for_long
         let status = hive.operations().supervisor(path).unwrap();
         let exit = status.last_exit.expect("it was stuck");
         assert_eq!(exit.reason.code(), "stuck");
-        // The log says of both what befell them.
+        // The event log describes the events of both bots.
         for (bot, action) in [
             ("blocked", Action::BotStuck),
             ("neighbour", Action::BotMoved),
@@ -113,7 +113,7 @@ fn program_of_a_bot_on_a_blocked_thread_ends_before_its_task_starts_again() {
         let who = hive.admin.clone();
         let dir = tempfile::tempdir().unwrap();
         let (lock, log) = (dir.path().join("lock"), dir.path().join("log"));
-        // Two that run at the same time cannot both have the lock.
+        // Two that run at the same time cannot both hold the lock.
         let script = format!(
             "exec 9>{}; flock -n 9 || {{ echo overlap >> {log}; exit 0; }}; echo run >> {log}; exec sleep 600",
             lock.display(),
@@ -150,7 +150,7 @@ fn program_of_a_bot_on_a_blocked_thread_ends_before_its_task_starts_again() {
             2,
             "one is not reaped yet"
         );
-        // The late end of the old incarnation changes nothing of the new one.
+        // The late end of the old incarnation does not affect the new one.
         open.send(()).unwrap();
         until("the old incarnation to end", async || {
             hive.bots()
@@ -196,7 +196,7 @@ fn stop_of_the_hive_waits_for_a_bot_that_blocks_its_thread_and_gives_its_tasks_b
         let config = hive.config().clone();
         hive.shutdown().await;
         let _dir = hive.into_dir();
-        // Read before a start can give it back.
+        // This is read before a start can give the task back.
         let store = crate::store_options::open_store(&config).unwrap();
         let task = store.task(id).await.unwrap().unwrap();
         assert_eq!((task.status, task.failures), (TaskStatus::Queued, 0));

@@ -1,4 +1,5 @@
-//! Callers who were let in, and whose access has changed by the time of the effect.
+//! Tests of callers who were authenticated, and whose access has changed by the time of the
+//! effect.
 
 use deia_ledger::Rejection;
 use deia_model::{Credential, PageRequest, Principal, UserChange};
@@ -14,7 +15,7 @@ fn is_refused<T>(what: &str, outcome: Result<T, HiveError>) {
     }
 }
 
-/// A new admin, and the caller who presents their key.
+/// Creates another admin, and returns the caller who presents their key.
 async fn another_admin(hive: &Hive, who: &Principal, user: &str) -> Principal {
     let grant = KeyGrant::new(user, Role::Admin);
     let key = hive
@@ -25,7 +26,7 @@ async fn another_admin(hive: &Hive, who: &Principal, user: &str) -> Principal {
     hive.access().authenticate(&key.text, None).unwrap()
 }
 
-/// Everything that has an effect is refused.
+/// Asserts that every operation with an effect is refused.
 async fn can_do_nothing(hive: &Hive, admin: &Principal, stale: &Principal, id: TaskId) {
     let task = || vec![NewTask::new("general".parse().unwrap(), "x")];
     let own = stale.key().unwrap();
@@ -43,7 +44,7 @@ async fn can_do_nothing(hive: &Hive, admin: &Principal, stale: &Principal, id: T
     is_refused("resume", hive.queue().resume(stale, None).await);
     is_refused("drain", hive.queue().drain(stale, None, None, zero).await);
     is_refused("purge", hive.queue().purge(stale, all.clone()).await);
-    // Nothing has failed: there is nothing to change, and it is refused nevertheless.
+    // No task has failed, so there is nothing to change, and the call is refused nevertheless.
     is_refused("requeue", hive.queue().requeue_dead(stale, all).await);
     is_refused(
         "put",

@@ -1,10 +1,10 @@
-//! Bots that are stopped, drained or replaced, and tasks that come in right after.
+//! Tests of bots that are stopped, drained or replaced, and of tasks submitted right after.
 
 use futures_util::future::join_all;
 
 use super::*;
 
-/// Rounds of each test: a task that goes to the wrong bot does so by a race.
+/// Number of rounds of each test: a task that goes to the wrong bot does so by a race.
 const ROUNDS: usize = 50;
 const TASKS: usize = 16;
 
@@ -38,7 +38,7 @@ fn bot_is_given_no_task_once_its_stop_or_drain_is_answered() {
         let b = bot_name("b");
         for round in 0..ROUNDS {
             hive.simulated("b").await;
-            // Tasks that are on their way to it when it is stopped are not meant here.
+            // Tasks that are being sent to the bot when it is stopped are not counted here.
             let busy = submit_many(&hive).await;
             for id in busy {
                 hive.task_is(id, TaskStatus::Completed).await;
@@ -66,7 +66,7 @@ fn task_goes_to_the_bot_that_was_put_in_place_before_it() {
     with_hive(async |hive| {
         hive.simulated("b").await;
         for round in 0..ROUNDS {
-            // It is launched: each new specification replaces what runs.
+            // The bot is launched: each new specification replaces the running one.
             let executor = json!({"kind": "simulated", "success_rate": round % 2});
             let spec =
                 json!({"executor": executor, "capabilities": {"max_concurrent_tasks": TASKS}});

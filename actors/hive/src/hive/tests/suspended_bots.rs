@@ -1,4 +1,4 @@
-//! The supervisor of all bots, suspended by hand.
+//! Tests of the supervisor of all bots, suspended by hand.
 
 use super::{blocked_bots::block, *};
 use crate::PartAction;
@@ -13,7 +13,7 @@ async fn act(hive: &TestHive, action: PartAction) {
     done.unwrap();
 }
 
-/// Waits until a bot works. One that was suspended has been restarted lately.
+/// Waits until a bot works. A bot that was suspended has been restarted lately.
 async fn is_up(hive: &Hive, bot: &str) {
     until("the bot is up", async || {
         let status = hive.bots().get(&bot_name(bot)).await.unwrap().status;
@@ -37,7 +37,8 @@ fn suspending_all_bots_gives_back_what_they_have_in_hand() {
             hive.simulated_with(bot, json!({"behavior": "offline"}))
                 .await;
         }
-        // An attempt that can report nothing, and tasks in its mailbox that it never begins.
+        // An attempt that can report nothing, and tasks in the mailbox of its bot that never
+        // begin.
         let open = block(&hive, "blocked");
         let mut ids = Vec::new();
         for _ in 0..8 {

@@ -1,10 +1,10 @@
 use super::*;
 
-/// A machine made of files.
+/// A simulated machine made of files.
 struct Machine(tempfile::TempDir);
 
 impl Machine {
-    /// `cgroup` and `mountinfo` are the files of `/proc/self`.
+    /// Creates a machine; `cgroup` and `mountinfo` are the files of `/proc/self`.
     fn new(cgroup: &str, mountinfo: &str) -> Self {
         let machine = Self(tempfile::tempdir().unwrap());
         machine
