@@ -26,7 +26,7 @@ use crate::{
     subsystem::{Deps, Subsystem, TreeBuilder},
 };
 
-/// The subsystem.
+/// The subsystem of alerts.
 pub(crate) struct Alerts {
     api: AlertsApi,
     metrics: Arc<AlertMetrics>,

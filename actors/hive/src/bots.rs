@@ -1,8 +1,8 @@
 //! Bots: their executors, and the actors that run them.
 //!
-//! One actor a bot, below a dynamic supervisor on threads of its own: a bot that blocks
-//! delays other bots at most. The launcher makes the actors that run match the bots that
-//! are wanted; losing either loses nothing, as both are rebuilt from the store.
+//! Each bot has an actor, below a dynamic supervisor on threads of its own: a bot that blocks
+//! delays only other bots. The launcher keeps the running actors in line with the wanted bots;
+//! losing either loses nothing, as both are rebuilt from the store.
 
 mod api;
 pub(crate) mod attempt;

@@ -14,49 +14,49 @@ use deia_ledger::anchor::{Adrift, Anchor};
 use instance::instance_of;
 pub use modes::{Exposed, exposed};
 
-/// Why a data directory cannot be used.
+/// Reason why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// It cannot be made or written.
+    /// The directory cannot be created or written.
     #[error("{path}: {source}; deia needs a directory that it may write to (data_dir)")]
     Io {
-        /// Which file or directory.
+        /// Path of the file or directory.
         path: PathBuf,
-        /// Why.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// A file of deia is a link to one elsewhere.
+    /// A file of deia is a link to a file elsewhere.
     #[error(
         "{path} is a symbolic link; deia keeps its data in the data directory only: put the file there, or make the directory itself the link (data_dir)"
     )]
     Link {
-        /// The link.
+        /// Path of the link.
         path: PathBuf,
     },
-    /// Another hive has it.
+    /// Another hive uses the directory.
     #[error(
         "{path} is in use by another deia; stop that one, or give this one a directory of its own (--data-dir)"
     )]
     InUse {
-        /// The directory.
+        /// Path of the directory.
         path: PathBuf,
     },
 }
 
-/// A data directory that is this hive's as long as this lives. The lock is the
-/// kernel's: it ends with the process, however that ends.
+/// A data directory that belongs to this hive as long as this lives. The lock is the kernel's: it
+/// ends with the process, however that ends.
 #[derive(Debug)]
 pub(crate) struct DataDir {
     _lock: File,
-    /// The directory, locked as well: who removes the lock's file does not let in
-    /// another hive.
+    /// The directory, locked as well, so that removing the lock's file does not admit another
+    /// hive.
     _dir: Option<File>,
     anchor: Anchor,
     instance: String,
 }
 
 impl DataDir {
-    /// Makes the directory when it is not there, for its owner only, and locks it.
+    /// Creates the directory if it does not exist, for its owner only, and locks it.
     pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
         let io_error = |path: &Path| {
             let path = path.to_owned();
@@ -100,7 +100,7 @@ impl DataDir {
     }
 }
 
-/// The files that a running hive stands on.
+/// The files that a running hive depends on.
 #[derive(Debug)]
 pub(crate) struct HiveFiles {
     /// Locked as long as the hive lives.
@@ -113,7 +113,7 @@ impl HiveFiles {
     /// Takes the locked directory and the file of the open store.
     ///
     /// # Errors
-    /// [`DataDirError::Io`]: the file is not there.
+    /// [`DataDirError::Io`]: the file does not exist.
     pub(crate) fn new(data_dir: DataDir, database: &Path) -> Result<Self, DataDirError> {
         let database = Anchor::at(database).map_err(|source| DataDirError::Io {
             path: database.to_owned(),
@@ -127,17 +127,17 @@ impl HiveFiles {
         self.data_dir.instance()
     }
 
-    /// Looks whether both are still where they were opened.
+    /// Checks that both are still where they were opened.
     ///
     /// # Errors
-    /// The one that is not.
+    /// The one that is missing.
     pub(crate) fn holds(&self) -> Result<(), Adrift> {
         self.data_dir.holds()?;
         self.database.holds()
     }
 }
 
-/// Returns whether a hive has locked the directory.
+/// Returns true if a hive has locked the directory.
 pub fn is_in_use(data_dir: &Path) -> bool {
     let locked = |path: &Path| {
         let file = File::open(path);
@@ -152,14 +152,14 @@ impl DataDir {
         &self.instance
     }
 
-    /// Looks whether the directory with the lock is still at its path.
+    /// Checks that the directory with the lock is still at its path.
     pub(crate) fn holds(&self) -> Result<(), Adrift> {
         self.anchor.holds()
     }
 }
 
-/// Refuses links in the place of the files that deia keeps its data in: the permissions
-/// and the disk of their targets are not known here.
+/// Refuses links in place of the files that deia keeps its data in: the permissions and the disk
+/// of their targets are not known here.
 ///
 /// # Errors
 /// [`DataDirError::Link`].
@@ -195,14 +195,14 @@ pub(crate) fn write_secret(path: &Path, text: &str) -> io::Result<()> {
     SecretDraft::write(path, text)?.publish()
 }
 
-/// A secret that is on disk beside its place. Dropped unpublished, it is removed.
+/// A secret that is on disk beside its final path. Removed if it is dropped unpublished.
 pub(crate) struct SecretDraft {
     draft: PathBuf,
     path: PathBuf,
 }
 
 impl SecretDraft {
-    /// Writes it for its owner only; on disk when this returns.
+    /// Writes a secret for its owner only; on disk when this returns.
     pub(crate) fn write(path: &Path, text: &str) -> io::Result<Self> {
         let draft = Self {
             draft: path.with_extension("new"),
@@ -219,7 +219,7 @@ impl SecretDraft {
         Ok(draft)
     }
 
-    /// Puts it in its place at once, whatever was there.
+    /// Moves the secret to its final path atomically, replacing any file there.
     pub(crate) fn publish(self) -> io::Result<()> {
         fs::rename(&self.draft, &self.path)?;
         match self.path.parent() {
@@ -231,7 +231,7 @@ impl SecretDraft {
 
 impl Drop for SecretDraft {
     fn drop(&mut self) {
-        // It is not there when it was published.
+        // This fails if the secret was published.
         let _ = fs::remove_file(&self.draft);
     }
 }
@@ -251,7 +251,7 @@ mod tests {
             DataDir::open(&path),
             Err(DataDirError::InUse { .. })
         ));
-        // Nor when somebody has tidied the lock away.
+        // The directory is still locked if the lock file is removed.
         fs::remove_file(path.join("deia.lock")).unwrap();
         assert!(is_in_use(&path) && first.holds().is_err());
         assert!(matches!(

@@ -9,9 +9,9 @@ use deia_supervision::{Context, Handle, Recipient};
 /// The tasks that a bot takes, and how many at a time: the counterpart of a [`Demand`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Capacity {
-    /// The types that it takes; empty for any.
+    /// Types that the bot takes; empty for any.
     pub(crate) task_types: Vec<TaskType>,
-    /// Tasks that it works on at a time.
+    /// Number of tasks that the bot works on at a time.
     pub(crate) slots: u32,
 }
 
@@ -24,7 +24,7 @@ impl Capacity {
         }
     }
 
-    /// Returns whether a task with this demand can be given to the bot at all.
+    /// Returns true if a task with this demand can be given to the bot.
     pub(crate) fn meets(&self, demand: &Demand) -> bool {
         let Demand { task_type } = demand;
         self.task_types.is_empty() || self.task_types.contains(task_type)
@@ -41,9 +41,9 @@ pub(crate) struct Presence {
     /// Launch and specification that the bot was started for.
     pub(crate) generation: BotGeneration,
     pub(crate) capacity: Capacity,
-    /// Tasks that reached it since its incarnation began.
+    /// Number of tasks that reached the bot since its incarnation began.
     pub(crate) received: u64,
-    /// Tasks of these that it has no more in hand.
+    /// Number of these tasks that the bot no longer holds.
     pub(crate) ended: u64,
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct BotUnavailable {
 pub(crate) struct SlotsFreed {
     pub(crate) bot: BotName,
     pub(crate) incarnation: u64,
-    /// Tasks that it has no more in hand, since its incarnation began.
+    /// Number of tasks that the bot no longer holds, since its incarnation began.
     pub(crate) ended: u64,
 }
 
@@ -79,12 +79,12 @@ pub(crate) struct SlotsFreed {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Dispatch {
-    /// The incarnation of the bot that they are meant for.
+    /// Incarnation of the bot that the tasks are meant for.
     pub(crate) incarnation: u64,
     pub(crate) tasks: Vec<ClaimedTask>,
 }
 
-/// Addresses for what bots report of their capacity.
+/// Addresses for bots' reports of their capacity.
 #[derive(Clone)]
 pub(crate) struct CapacityReports {
     pub(crate) available: Recipient<BotAvailable>,
@@ -107,14 +107,14 @@ impl CapacityReports {
     }
 }
 
-/// Listener for reads of all bots, from which it learns what earlier runs have left and
-/// what a lost notice has told.
+/// Observer of reads of all bots, from which it learns the state left by earlier runs and the
+/// content of lost notices.
 pub(crate) trait BotReads: Send + Sync + 'static {
-    /// Notes that all bots are going to be read from the store.
+    /// Records that a read of all bots from the store begins.
     fn begin_reading(&self);
 
-    /// Takes in the bots as they were read. Of bots that changed since the read began the
-    /// listener knows better.
+    /// Applies a read of all bots. For bots that changed since the read began the observer's
+    /// state is newer.
     fn bots_read(&self, bots: &[BotRecord]);
 }
 

@@ -1,4 +1,4 @@
-//! Errors of the hive: of a start, and of what it is asked while it runs.
+//! Errors of the hive: of a start, and of requests while it runs.
 
 use std::path::PathBuf;
 
@@ -8,16 +8,16 @@ use deia_supervision::StartError;
 
 use crate::data_dir::DataDirError;
 
-/// Why the hive did not do what it was asked. Each variant has one stable code
-/// in the catalogue of errors.
+/// Reason why the hive did not carry out a request. Each variant has one stable code in the
+/// catalogue of errors.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum HiveError {
-    /// There is no such thing, or the caller may not know of it.
+    /// The object does not exist, or the caller may not know of it.
     #[error("there is no {kind} {id:?}")]
     NotFound {
-        /// What kind of thing.
+        /// Kind of the object.
         kind: &'static str,
-        /// Which.
+        /// Id of the object.
         id: String,
     },
     /// The caller would give away what they do not have.
@@ -34,21 +34,21 @@ pub enum HiveError {
     /// The task has no result yet.
     #[error("task {task} is {}", status.as_str())]
     TaskNotFinished {
-        /// The task.
+        /// Id of the task.
         task: TaskId,
-        /// Its status.
+        /// Status of the task.
         status: TaskStatus,
     },
-    /// There is no output to be had of the task now.
+    /// No output of the task is available now.
     #[error("there is no output: {0}")]
     NoOutput(String),
     /// The output of an attempt was not kept, with the reason.
     #[error("{0}")]
     OutputMissing(String),
-    /// The output is not as long as that.
+    /// The output is shorter than the requested offset.
     #[error("the output is {length} bytes long")]
     BeyondOutput {
-        /// How long it is, in bytes.
+        /// Length of the output in bytes.
         length: u64,
     },
     /// The command does not fit what is stored.
@@ -72,7 +72,7 @@ pub enum HiveError {
     /// There is no restart: a new start would fail, or one is under way.
     #[error("{0}")]
     RestartRefused(String),
-    /// That is not done to this part of the tree, or not now.
+    /// The action is not possible for this part of the tree, or not now.
     #[error("{0}")]
     PartRefused(String),
     /// The hive is starting or stopping.
@@ -129,7 +129,7 @@ impl From<Rejection> for HiveError {
             },
             Rejection::NoSuchSecret(name) => Self::NotFound {
                 kind: "secret",
-                // As its user calls it: without the scope.
+                // Bots are named as their user names them: without the scope.
                 id: name.for_bots().unwrap_or(name.as_str()).to_owned(),
             },
             Rejection::Invalid(violations) => Self::Invalid(violations),
@@ -153,7 +153,7 @@ pub enum HiveStartError {
     /// The store cannot be opened.
     #[error("the store cannot be opened: {0}")]
     Store(#[from] OpenError),
-    /// The store does not take what a start has to write.
+    /// The store does not accept the writes of a start.
     #[error("the store cannot be written: {0}")]
     Write(#[from] StoreError),
     /// A part did not start.
@@ -164,7 +164,7 @@ pub enum HiveStartError {
     SecretsKey {
         /// Path of the file with the keys.
         path: PathBuf,
-        /// Why.
+        /// Reason of the failure.
         reason: String,
     },
     /// Programs cannot be watched.
@@ -173,9 +173,9 @@ pub enum HiveStartError {
     /// The first admin key cannot be made.
     #[error("{path}: the admin key cannot be written: {reason}")]
     AdminKey {
-        /// Where it should be.
+        /// Path of the file for the key.
         path: PathBuf,
-        /// Why.
+        /// Reason of the failure.
         reason: String,
     },
 }

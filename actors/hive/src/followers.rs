@@ -19,25 +19,25 @@ use deia_supervision::{ChildSpec, Context, Handle, StartError, child};
 
 use crate::subsystem::Deps;
 
-/// Events that are taken in at once.
+/// Maximum number of events that are processed at once.
 const PAGE_EVENTS: NonZero<u32> = NonZero::<u32>::MIN.saturating_add(1_999);
-/// Bytes of texts that these have, about.
+/// Approximate maximum size of the texts of these events, in bytes.
 const PAGE_BYTES: u64 = 1 << 20;
-/// Look at the log even when no notice came: notices may be lost.
+/// Interval of checks of the log without a notice, because notices may be lost.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Events that come within this time are taken in together: each move of the cursor
-/// costs a part of a commit.
+/// Time within which events are gathered and processed together: each move of the cursor costs a
+/// part of a commit.
 const GATHER: Duration = Duration::from_millis(100);
-/// Rest after a failure.
+/// Pause after a failure.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Events were appended.
+/// Message that events were appended.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct EventsAppended;
 
-/// Declares the actor of a follower, named as the follower, and the bell that tells it of
-/// new events.
+/// Declares the actor of a follower, named as the follower, and the bell that notifies it of new
+/// events.
 pub(crate) fn declare_follower<F: Follower + Unpin>(
     deps: &Deps,
     make: impl Fn() -> F + Send + Sync + 'static,
@@ -52,17 +52,17 @@ pub(crate) fn declare_follower<F: Follower + Unpin>(
     (spec, Bell { rung, follower })
 }
 
-/// True from the time that a follower was told of new events until it looks at them.
+/// True from the time that a follower is notified of new events until it reads them.
 type Rung = Arc<AtomicBool>;
 
-/// Tells a follower of new events: once until it looks, however many commits there are.
+/// Notifies a follower of new events: once until it reads them, however many commits there are.
 pub(crate) struct Bell<F: Follower + Unpin> {
     rung: Rung,
     follower: Handle<FollowerActor<F>>,
 }
 
 impl<F: Follower + Unpin> Bell<F> {
-    /// Tells it if a commit appended events.
+    /// Notifies the follower if a commit appended events.
     pub(crate) fn ring_if_appended(&self, notices: &[CommitNotice]) {
         let appended = |notice| matches!(notice, &CommitNotice::EventsAppended(_));
         if notices.iter().any(appended) {
@@ -70,7 +70,8 @@ impl<F: Follower + Unpin> Bell<F> {
         }
     }
 
-    /// Tells it. A notice that finds no room is made up for: it looks from time to time.
+    /// Notifies the follower. A notice that finds no room is harmless: the follower checks
+    /// periodically.
     fn ring(&self) {
         let told = self.rung.swap(true, Ordering::AcqRel);
         if !told && self.follower.tell(EventsAppended).is_err() {
@@ -86,13 +87,13 @@ pub(crate) struct FollowerActor<F> {
     follower: F,
     ledger: Ledger,
     rung: Rung,
-    /// Where the cursor stands; `None`: it is to be read.
+    /// Position of the cursor; `None`: it must be read.
     at: Option<Position>,
-    /// True while a page is taken in, or the next look is due soon.
+    /// True while a page is processed, or the next read is due soon.
     busy: bool,
-    /// True if a notice came meanwhile.
+    /// True if a notice arrived meanwhile.
     again: bool,
-    /// True if its last failure was told.
+    /// True if its last failure was logged.
     failing: bool,
 }
 
@@ -145,9 +146,8 @@ impl<F: Follower + Unpin> FollowerActor<F> {
         }));
     }
 
-    /// Enters the follower into the list of those that the store knows, and returns where
-    /// its cursor stands. From then on its lag is seen, and events wait for it if it is
-    /// binding.
+    /// Registers the follower with the store, and returns the position of its cursor. From then
+    /// on its lag is visible, and events wait for it if it is binding.
     async fn enlist(ledger: &Ledger) -> Result<Position, StoreError> {
         let at = ledger.cursor(F::NAME).await?;
         let advance = Advance {
@@ -173,7 +173,7 @@ impl<F: Follower + Unpin> FollowerActor<F> {
                 failpoint::hit("after_advance");
                 this.at = Some(to);
                 this.failing = false;
-                // What is behind is made up for, and callers are let through meanwhile.
+                // The backlog is caught up with pauses that let callers through.
                 let pause = if full { began.elapsed().min(GATHER) } else { GATHER };
                 this.again |= full;
                 this.rest(pause, ctx);
@@ -187,9 +187,9 @@ impl<F: Follower + Unpin> FollowerActor<F> {
         }));
     }
 
-    /// Tries again soon. The outcome may be unknown, so the cursor is read again.
+    /// Retries soon. The outcome may be unknown, so the cursor is read again.
     fn failed(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
-        // Callers keep the store busy: it lets others in between.
+        // Callers keep the store busy, and background work must yield to them.
         let busy = matches!(error, StoreError::Busy);
         if !busy {
             if !self.failing {
@@ -212,7 +212,7 @@ impl<F: Follower + Unpin> FollowerActor<F> {
     }
 }
 
-/// Logs events that the follower did not get to see.
+/// Logs events that the follower has missed.
 fn tell_of_gaps(follower: FollowerName, page: &EventsPage) {
     if page.missed > 0 {
         tracing::warn!(

@@ -1,4 +1,4 @@
-//! Keeps the store's writer running, and puts things right after an earlier run.
+//! Keeps the store's writer running, and repairs the state left by an earlier run.
 
 use std::sync::{
     Arc,
@@ -14,7 +14,7 @@ use deia_supervision::{Context, StartError, child};
 
 use crate::subsystem::{Deps, TreeBuilder};
 
-/// Adds the actor to the tree, below all that stands on the store.
+/// Adds the actor to the tree, before the actors that depend on the store.
 pub(crate) fn declare(deps: &Deps, tree: &mut TreeBuilder) {
     let ledger = deps.ledger.clone();
     let starts = Arc::new(AtomicU64::new(0));
@@ -25,8 +25,8 @@ pub(crate) fn declare(deps: &Deps, tree: &mut TreeBuilder) {
     tree.ground(spec);
 }
 
-/// Keeps the store's writer running: fails when the writer does, so that all
-/// that stands on it is rebuilt.
+/// Keeps the store's writer running: fails when the writer does, so that the actors that depend
+/// on it are rebuilt.
 pub(crate) struct LedgerWriter {
     serving: Option<BoxFuture<'static, String>>,
 }
@@ -38,7 +38,7 @@ impl LedgerWriter {
     /// room.
     pub(crate) async fn start(ledger: Ledger, first: bool) -> Result<Self, StartError> {
         ledger.close().await;
-        // Opening the file may have to read a long log first.
+        // Opening the file may require reading a long log first.
         let opened = ledger.clone();
         let serving = tokio::task::spawn_blocking(move || opened.serve())
             .await
@@ -86,8 +86,8 @@ fn left_running(first: bool, unclean: bool) -> (AttemptEnd, &'static str) {
     }
 }
 
-/// Applies these in order. When there is no room on the disk, they are left to
-/// wait for it, ahead of everything else: reads are served meanwhile.
+/// Applies these in order. If there is no room on the disk, they wait for it, ahead of all other
+/// writes: reads are served meanwhile.
 pub(crate) async fn write_or_leave_waiting(
     ledger: &dyn CommandLog,
     commands: Vec<Command>,
@@ -96,7 +96,7 @@ pub(crate) async fn write_or_leave_waiting(
         .into_iter()
         .map(|command| ledger.execute_deferred(command))
         .collect();
-    // Nothing to write: it only tells whether those before it still wait.
+    // The command writes nothing: its result shows if those before it still wait.
     match ledger.apply(RecordEvents(Vec::new())).await {
         Ok(_) => {
             for applied in applying {

@@ -14,7 +14,7 @@ use crate::HiveError;
 pub(crate) enum State {
     Starting,
     Ready,
-    /// It takes everything, but begins no attempt; soon it is another start.
+    /// The hive accepts all requests, but begins no attempt; it is about to restart.
     Restarting,
     Stopping,
 }
@@ -29,7 +29,7 @@ impl State {
         }
     }
 
-    /// Returns whether submissions are accepted.
+    /// Returns true if submissions are accepted.
     pub(crate) fn takes_work(self) -> bool {
         matches!(self, Self::Ready | Self::Restarting)
     }
@@ -44,7 +44,7 @@ impl State {
     }
 }
 
-/// The state of the hive, and a way to wait for another.
+/// The state of the hive, with notification of changes.
 pub(crate) struct Lifecycle {
     state: AtomicU8,
     changed: Notify,
@@ -69,7 +69,7 @@ impl Lifecycle {
         self.changed.notify_waiters();
     }
 
-    /// Goes from one state to another. Returns `false` if it is in a third one.
+    /// Changes from one state to another. Returns `false` if the current state is a third one.
     pub(crate) fn change(&self, from: State, to: State) -> bool {
         let (from, to) = (from as u8, to as u8);
         let state = &self.state;
@@ -82,10 +82,10 @@ impl Lifecycle {
     /// early is not refused.
     ///
     /// # Errors
-    /// [`HiveError::Unavailable`] when it is stopping, or does not get ready.
+    /// [`HiveError::Unavailable`] if the hive is stopping, or does not get ready.
     pub(crate) async fn takes_work(&self, limit: Duration) -> Result<(), HiveError> {
         if self.state() == State::Starting {
-            // The state below tells whether it became ready in time.
+            // The state below shows if the hive became ready in time.
             let _ = tokio::time::timeout(limit, self.started()).await;
         }
         match self.state() {

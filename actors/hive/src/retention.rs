@@ -1,5 +1,5 @@
-//! Forgets what is past its time: tasks that ended long ago, with their
-//! results, the answers to idempotency keys, and events.
+//! Forgets records that are past their time: tasks that ended long ago, with their results, the
+//! answers to idempotency keys, and events.
 
 use std::time::{Duration, Instant};
 
@@ -13,20 +13,20 @@ use crate::{
     subsystem::{Deps, TreeBuilder},
 };
 
-/// How often some thousands of tasks are looked at that are all to be kept.
+/// Interval between scans of some thousands of tasks if all are kept.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long to rest when all have been looked at.
+/// Pause after all tasks have been scanned.
 const REST: Duration = Duration::from_secs(10);
-/// Tasks forgotten in one command: it must not keep the others waiting.
+/// Maximum number of tasks forgotten in one command, which must not delay the others.
 const FORGET_MAX: usize = 500;
-/// Events forgotten in one command.
+/// Maximum number of events forgotten in one command.
 const EVENTS_MAX: u32 = 2_000;
-/// Events forgotten in one command while the disk is full.
+/// Maximum number of events forgotten in one command while the disk is full.
 const EVENTS_ON_FULL_DISK: u32 = 64;
-/// Pause after each such command, at least.
+/// Minimum pause after each such command.
 const EVENTS_PAUSE: Duration = Duration::from_millis(10);
-/// Tasks forgotten in one command while the disk is full: each takes room in the log
-/// before it makes some.
+/// Maximum number of tasks forgotten in one command while the disk is full: each takes room in
+/// the log before it frees some.
 const FORGET_ON_FULL_DISK: usize = 8;
 
 /// Adds the actor to the tree.
@@ -44,27 +44,27 @@ pub(crate) fn declare(deps: &Deps, tree: &mut TreeBuilder, outputs: &Outputs) {
     tree.core(spec);
 }
 
-/// How much of the event log is kept.
+/// Limits of the event log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EventLimits {
-    /// How long.
+    /// Time for which events are kept.
     pub(crate) retention: Duration,
-    /// How many bytes, about.
+    /// Approximate size in bytes up to which events are kept.
     pub(crate) max_bytes: u64,
 }
 
-/// Forgets what is past its time, in small steps.
+/// Forgets records that are past their time, in small steps.
 pub(crate) struct Retention {
     ledger: Ledger,
     outputs: Outputs,
     events: EventLimits,
-    /// Where to look on.
+    /// Time of the end of the tasks at which the next scan continues.
     from: i64,
-    /// Tasks forgotten in one command.
+    /// Number of tasks forgotten in one command.
     at_once: usize,
-    /// Events forgotten in one command.
+    /// Number of events forgotten in one command.
     events_at_once: u32,
-    /// True if it was told that events are forgotten before their time.
+    /// True if it was logged that events are forgotten before their time.
     short_of_room: bool,
 }
 
@@ -92,7 +92,7 @@ impl Retention {
                     some,
                 }) => {
                     this.from = next;
-                    // As long as there is something to forget it must not fall behind.
+                    // While there are tasks to forget, this must not fall behind.
                     match some {
                         true => Duration::ZERO,
                         false => LOOK_EVERY,
@@ -118,7 +118,7 @@ impl Retention {
 }
 
 impl Retention {
-    /// One step of forgetting events: at its own pace, whatever becomes of the tasks.
+    /// Forgets some events: at its own pace, independent of the tasks.
     fn step_of_events(&mut self, ctx: &mut Context<Self>) {
         let (ledger, limits, max) = (self.ledger.clone(), self.events, self.events_at_once);
         let began = Instant::now();
@@ -138,7 +138,7 @@ impl Retention {
                     }
                     tracing::debug!(events, early, "forgot events");
                     this.short_of_room |= early;
-                    // Callers are let through meanwhile.
+                    // The pause lets callers through.
                     began.elapsed().max(EVENTS_PAUSE)
                 }
                 Err(StoreError::Full(_)) => {
@@ -155,16 +155,16 @@ impl Retention {
     }
 }
 
-/// What came of a look.
+/// Result of a scan.
 struct Swept {
-    /// Where to look on; `None`: all that is old enough was looked at.
+    /// Position at which to continue; `None`: all old tasks were scanned.
     next: Option<i64>,
-    /// True if there was something to forget.
+    /// True if there were tasks to forget.
     some: bool,
 }
 
-/// Forgets what is past its time among the next tasks, and at the end of a round
-/// all idempotency keys past theirs.
+/// Forgets the next tasks that are past their time, and at the end of a round all idempotency
+/// keys past theirs.
 async fn sweep(
     ledger: &Ledger,
     outputs: &Outputs,
@@ -191,14 +191,14 @@ async fn sweep(
     })
 }
 
-/// What came of one step in forgetting events.
+/// Result of one step in forgetting events.
 struct Forgotten {
     events: u64,
-    /// True if they were forgotten for the size of the log, before their time.
+    /// True if events were forgotten for the size of the log, before their time.
     early: bool,
 }
 
-/// Forgets some events that are past their retention, or beyond what the log may take.
+/// Forgets some events that are past their retention, or beyond the size of the log.
 async fn forget_events(
     ledger: &Ledger,
     limits: EventLimits,
@@ -221,9 +221,9 @@ async fn forget_events(
     })
 }
 
-/// Forgets tasks, and removes what they had put out into files. A file that
-/// stays behind goes with the next start. On a disk so full that not even that can
-/// be committed the files go first: they are past their time.
+/// Forgets tasks, and removes the files of their outputs. A file that remains is removed by the
+/// next start. On a disk so full that not even this can be committed the files are removed first:
+/// they are past their time.
 async fn forget(
     ledger: &dyn CommandLog,
     outputs: &Outputs,

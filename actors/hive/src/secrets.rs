@@ -21,7 +21,7 @@ use crate::{
     subsystem::{Deps, Subsystem},
 };
 
-/// The subsystem. It has no actors.
+/// The subsystem of secrets. It has no actors.
 pub(crate) struct Secrets {
     api: SecretsApi,
     resolver: Arc<SecretResolver>,
@@ -48,13 +48,13 @@ impl Secrets {
         &self.api
     }
 
-    /// Returns the part that resolves the references of bots.
+    /// Returns the resolver of the references of bots.
     pub(crate) fn resolver(&self) -> &Arc<SecretResolver> {
         &self.resolver
     }
 
-    /// Logs which stored secrets cannot be opened: the hive works without them, and only
-    /// a person can bring the key or the secrets back.
+    /// Logs the stored secrets that cannot be opened: the hive works without them, and only a
+    /// person can restore the key or the secrets.
     ///
     /// # Errors
     /// The store cannot be read.

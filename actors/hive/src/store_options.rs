@@ -1,4 +1,4 @@
-//! The store as the settings want it.
+//! Options of the store, derived from the settings.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,10 +13,10 @@ use crate::{
     config::{Config, TypeSettings},
 };
 
-/// A file serves one node.
+/// Number of the only node that a file serves.
 const THE_ONLY_NODE: u32 = 1;
 
-/// Returns what the settings say of the store and of the rules that it applies.
+/// Returns the options of the store and of the rules that it applies.
 pub fn store_options(config: &Config) -> SqliteOptions {
     SqliteOptions {
         path: config.database_path(),

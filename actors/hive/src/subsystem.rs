@@ -1,4 +1,4 @@
-//! The seam of a subsystem: one folder, one value, one line in `tree.rs`.
+//! The interface of a subsystem: one folder, one value, one line in `tree.rs`.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -23,29 +23,29 @@ use crate::{
 /// adds its actors to the tree and takes the subsystems that it needs: what a subsystem
 /// knows of others is written in its signature (decision 48).
 pub(crate) trait Subsystem: Send + Sync {
-    /// Takes in what a commit changed. Runs on the thread of the store's writer, before
-    /// the next commit, so it only passes on. A notice may be lost: whoever relies on one
-    /// looks at the store from time to time as well.
+    /// Handles the changes of a commit. Runs on the thread of the store's writer, before the next
+    /// commit, so it only forwards them. A notice may be lost: code that relies on one also
+    /// checks the store periodically.
     fn on_commit(&self, _notices: &[CommitNotice]) {}
 
-    /// Adds what the subsystem counts and measures.
+    /// Adds the counters and measurements of the subsystem.
     fn metrics(&self, _out: &mut Exposition) {}
 
-    /// Writes what requests have left in memory. Called once the tree has stopped, within
-    /// the time that the stop has for it.
+    /// Writes the records that requests have left in memory. Called once the tree has stopped,
+    /// within the time that the stop allows for it.
     fn flush(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
 }
 
-/// What every subsystem may use.
+/// Dependencies that every subsystem may use.
 #[derive(Clone)]
 pub(crate) struct Deps {
     /// The settings in force.
     pub(crate) settings: Settings,
-    /// The only writer.
+    /// The only writer of the store.
     pub(crate) ledger: Ledger,
-    /// The tree once it is up, for a subsystem that asks it how its actors stand.
+    /// The tree once it is up, for a subsystem that queries the state of its actors.
     pub(crate) tree: Arc<OnceLock<Tree>>,
     /// The state of the hive as a whole.
     pub(crate) lifecycle: Arc<Lifecycle>,
@@ -53,17 +53,17 @@ pub(crate) struct Deps {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Messages that a busy actor may have waiting.
+/// Capacity of the mailbox of a busy actor.
 const MAILBOX: usize = 65_536;
 
-/// Time for which an actor may have messages waiting and handle none before the health
-/// check names it. Each handler takes milliseconds; what takes longer runs beside it.
+/// Time for which an actor may have messages waiting and handle none before the health check
+/// names it. Each handler takes milliseconds; longer work runs beside it.
 const STALLED_AFTER: Duration = MINUTE;
 
-/// Time that a service has to stop. It can repeat the work that is cut short.
+/// Time that a service has to stop. A service can repeat the work that is interrupted.
 const SERVICE_STOP: Duration = StopLimits::SERVICE;
 
-/// The tree while it is put together.
+/// The tree during its construction.
 pub(crate) struct TreeBuilder {
     root: SupervisorSpec,
     core: SupervisorSpec,
@@ -118,8 +118,7 @@ impl TreeBuilder {
 
     /// Adds an actor that the hive can do without for a while.
     pub(crate) fn service(&mut self, spec: ChildSpec) {
-        // Each has a budget of its own: one that fails over and over stays down alone, and
-        // takes no other service with it.
+        // Each service has a budget of its own: a service that fails repeatedly stays down alone.
         let spec = permanent(spec, SERVICE_STOP)
             .criticality(Criticality::Optional)
             .budget(Intensity::new(5, MINUTE))

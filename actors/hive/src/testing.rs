@@ -1,5 +1,5 @@
-//! For the tests of this crate and of those that build on it: a real hive in a directory
-//! of its own, and waiting for what happens. Behind the feature `testing`.
+//! Support for the tests of this crate and of its dependents: a real hive in a directory of its
+//! own, and helpers that wait for conditions. Requires the feature `testing`.
 //!
 //! The reaper and the runners of a hive are its own program, started again: outside of
 //! this crate only a program that can be both can run one.
@@ -36,18 +36,18 @@ use crate::{
     config::{Config, Layers},
 };
 
-/// The name of a bot.
+/// Returns the name of a bot.
 pub fn bot_name(text: &str) -> BotName {
     text.parse().unwrap()
 }
 
-/// The specification of a bot with that executor.
+/// Returns the specification of a bot with that executor.
 pub fn bot_spec(executor: Value) -> BotSpec {
     serde_json::from_value(json!({ "executor": executor })).unwrap()
 }
 
-/// Once there is a file `fail-child` in the data directory: ends the run of the child whose
-/// path is in it again and again, until its supervisor starts it no more.
+/// Once there is a file `fail-child` in the data directory: ends the run of the child whose path
+/// is in it repeatedly, until its supervisor stops restarting it.
 pub(crate) fn fail_child_on_demand(tree: &Tree, data_dir: &std::path::Path) {
     if std::env::var_os("DEIA_FAIL_CHILD").is_none() {
         return;
@@ -63,14 +63,14 @@ pub(crate) fn fail_child_on_demand(tree: &Tree, data_dir: &std::path::Path) {
             status.is_none_or(|status| status.state == ChildState::Quarantined)
         };
         while !quarantined(&tree) {
-            // It may be down just now.
+            // The child may be down at this moment.
             let _ = tree.fail_path(&path).await;
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     });
 }
 
-/// In the place of the HTTP server.
+/// Takes the place of the HTTP server.
 struct Front;
 
 impl Actor for Front {
@@ -82,7 +82,7 @@ pub fn no_front() -> FrontFactory {
     Box::new(|_| child("front", || async { Ok::<_, StartError>(Front) }).0)
 }
 
-/// A running hive without HTTP, in a directory of its own that goes with the last clone.
+/// A running hive without HTTP, in a directory of its own that is removed with the last clone.
 #[derive(Clone)]
 pub struct TestHive {
     hive: Hive,
@@ -110,24 +110,24 @@ pub fn with_hive<F: Future<Output = ()>>(test: impl FnOnce(TestHive) -> F) {
 }
 
 impl TestHive {
-    /// Starts one without bots, in a new directory.
+    /// Starts a hive without bots, in a new directory.
     pub async fn start() -> Self {
         Self::start_with(&[]).await
     }
 
-    /// Starts one without bots, in a new directory, with these settings.
+    /// Starts a hive without bots, in a new directory, with these settings.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
         Self::start_in(Arc::new(tempfile::tempdir().unwrap()), settings).await
     }
 
-    /// Starts another on the same directory, once this one has stopped.
+    /// Starts another hive on the same directory, once this one has stopped.
     pub async fn start_again(self) -> Self {
         let Self { hive, dir, .. } = self;
         drop(hive);
         Self::start_in(dir, &[]).await
     }
 
-    /// Lets go of the hive, and returns its directory.
+    /// Drops the hive, and returns its directory.
     pub fn into_dir(self) -> Arc<TempDir> {
         self.dir
     }
@@ -143,7 +143,7 @@ impl TestHive {
     /// Starts a hive with these settings and no front.
     ///
     /// # Errors
-    /// As [`Hive::start`].
+    /// The errors of [`Hive::start`].
     pub async fn try_start(config: Config) -> Result<Hive, HiveStartError> {
         Hive::start(config, no_front()).await
     }

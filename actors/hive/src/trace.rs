@@ -1,9 +1,8 @@
-//! Spans: what was done for a trace, from when to when.
+//! Spans: the operations of a trace, with their begin and end.
 //!
-//! They are plain data, handed to one recorder for the whole process. The ids
-//! are made here, before the work begins, so that a program can be told the span
-//! that it belongs to. Without a recorder nothing is made, and a task's
-//! `traceparent` is passed on as it came.
+//! Spans are plain data, handed to one recorder for the whole process. Their ids are generated
+//! here, before the work begins, so that a program can be given the span that it belongs to.
+//! Without a recorder no span is created, and a task's `traceparent` is passed on unchanged.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -13,26 +12,26 @@ use std::{
 use deia_model::TraceContext;
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// Takes spans that have ended. It must not block.
+/// Records ended spans. Must not block.
 pub trait Recorder: Send + Sync + 'static {
-    /// Takes one.
+    /// Records a span.
     fn record(&self, span: Span);
 }
 
-/// What part a span has between a caller and the one called.
+/// Role of a span between a caller and the called party.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpanKind {
-    /// It answers a request.
+    /// The span answers a request.
     Server,
-    /// It hands work over for later.
+    /// The span hands work over for later.
     Producer,
-    /// It does what was handed over.
+    /// The span does work that was handed over.
     Consumer,
-    /// It is of no concern to others.
+    /// The span is internal.
     Internal,
 }
 
-/// What is said of a span.
+/// Value of an attribute of a span.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Attribute {
     /// A text.
@@ -41,33 +40,33 @@ pub enum Attribute {
     Number(i64),
 }
 
-/// One that has ended.
+/// An ended span.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {
-    /// What was done, of few different ones.
+    /// Name of the operation, one of few.
     pub name: String,
-    /// Its part.
+    /// Kind of the span.
     pub kind: SpanKind,
-    /// Its trace, and its own id.
+    /// Ids of the trace and of the span.
     pub context: TraceContext,
-    /// The span that it belongs to.
+    /// Id of the parent span.
     pub parent: Option<u64>,
-    /// Whether that one is of another process.
+    /// True if the parent is in another process.
     pub parent_is_remote: bool,
-    /// When it began.
+    /// Time at which the span began.
     pub began: SystemTime,
-    /// When it ended.
+    /// Time at which the span ended.
     pub ended: SystemTime,
-    /// What is said of it.
+    /// Attributes of the span.
     pub attributes: Vec<(&'static str, Attribute)>,
-    /// Why it failed, if it did.
+    /// Reason of the failure, if the span failed.
     pub error: Option<String>,
 }
 
-/// One that goes on.
+/// An open span.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenSpan {
-    /// Its trace, and its own id.
+    /// Ids of the trace and of the span.
     pub context: TraceContext,
     parent: Option<u64>,
     parent_is_remote: bool,
@@ -82,14 +81,14 @@ struct Tracer {
 
 static TRACER: OnceLock<Tracer> = OnceLock::new();
 
-/// Has spans recorded from now on, in the whole process; `share` (0 to 1) of the
-/// requests that belong to no trace begin one. The first call counts.
+/// Installs the recorder for the whole process; `share` (0 to 1) of the requests that belong to
+/// no trace begin one. Only the first call has an effect.
 pub fn install(recorder: Arc<dyn Recorder>, share: f64) {
-    // A second recorder is a mistake of the caller that harms nobody.
+    // A second recorder is a harmless mistake of the caller.
     let _ = TRACER.set(Tracer { recorder, share });
 }
 
-/// Begins the span of a request; `None`: it is not recorded.
+/// Begins the span of a request; `None`: the span is not recorded.
 pub fn request(remote: Option<TraceContext>) -> Option<OpenSpan> {
     let tracer = TRACER.get()?;
     match remote {
@@ -111,7 +110,7 @@ pub fn request(remote: Option<TraceContext>) -> Option<OpenSpan> {
     }
 }
 
-/// Begins a span below another one; `None`: it is not recorded.
+/// Begins a span below another one; `None`: the span is not recorded.
 pub fn below(parent: TraceContext) -> Option<OpenSpan> {
     TRACER.get()?;
     child(parent, false)
@@ -131,14 +130,14 @@ fn child(parent: TraceContext, parent_is_remote: bool) -> Option<OpenSpan> {
 }
 
 impl OpenSpan {
-    /// It began earlier than it was noted.
+    /// Sets an earlier begin than the time of creation.
     #[must_use]
     pub fn since(mut self, began: SystemTime) -> Self {
         self.began = began;
         self
     }
 
-    /// It ends now, and is handed to the recorder.
+    /// Ends the span, and hands it to the recorder.
     pub fn end(
         self,
         name: impl Into<String>,
@@ -180,8 +179,8 @@ impl From<u32> for Attribute {
     }
 }
 
-/// Whether a trace is among the share that is recorded. Decided by its id, as
-/// others do it, so that all who see the trace come to the same.
+/// Returns true if a trace belongs to the share that is recorded. The decision depends on the
+/// trace id, as in other systems, so that all participants decide alike.
 #[allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -191,7 +190,7 @@ fn is_in_share(trace_id: u128, share: f64) -> bool {
     (trace_id as u64) as f64 / u64::MAX as f64 <= share && share > 0.0
 }
 
-/// Ids for a trace and a span; `None` when the system gives no random numbers.
+/// Returns ids for a trace and a span; `None` if the system provides no random numbers.
 fn random() -> Option<(u128, u64)> {
     let mut bytes = [0; 24];
     SystemRandom::new().fill(&mut bytes).ok()?;

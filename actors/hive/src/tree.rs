@@ -45,11 +45,11 @@ pub(crate) struct Subsystems {
     pub(crate) tasks: Arc<Tasks>,
     pub(crate) alerts: Arc<Alerts>,
     pub(crate) operations: Arc<Operations>,
-    /// All of them, for what is done to each.
+    /// All subsystems, for operations on each.
     pub(crate) all: Vec<Arc<dyn Subsystem>>,
 }
 
-/// What a start has opened before its subsystems are declared.
+/// Resources that a start has opened before its subsystems are declared.
 pub(crate) struct Opened {
     pub(crate) files: Arc<HiveFiles>,
     pub(crate) sealing: Arc<SealingKeys>,

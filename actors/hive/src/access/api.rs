@@ -16,18 +16,18 @@ use crate::{
     subsystem::Deps,
 };
 
-/// A new key: the only time that its text is seen.
+/// A new key, the only value that contains its text.
 #[derive(Clone)]
 pub struct NewKey {
-    /// What listings show of it.
+    /// Description of the key in listings.
     pub info: KeyInfo,
-    /// The key itself.
+    /// Text of the key.
     pub text: String,
-    /// Whether its user was made with it.
+    /// True if its user was created with it.
     pub user_created: bool,
 }
 
-/// Users, keys, web sessions and tokens.
+/// Interface to users, keys, web sessions and tokens.
 #[derive(Clone)]
 pub struct AccessApi {
     pub(super) settings: Settings,
@@ -109,13 +109,13 @@ impl AccessApi {
                 })
             }
             Credential::WebSession { id, .. } => self.web_session_still(*id, from, now),
-            // The listener knows how long it stands.
+            // The listener knows how long the certificate is valid.
             Credential::Certificate => Ok(who.clone()),
         }
     }
 
-    /// Returns when the caller is let in no longer by the clock alone, as far as that
-    /// is known now: the end of a key, a token or a session.
+    /// Returns the time from which on the caller is refused by the clock alone, as far as that is
+    /// known now: the end of a key, a token or a session.
     pub fn let_in_until(&self, who: &Principal) -> Option<Timestamp> {
         let key = who.key().and_then(|key| self.known_key(key));
         let own = match &who.credential {
@@ -138,7 +138,7 @@ impl AccessApi {
             who.credential,
             Credential::Token { .. } | Credential::WebSession { key: None, .. }
         );
-        // The store cannot know whether the issuer still vouches for the token.
+        // The store cannot know if the issuer still vouches for the token.
         if by_token && self.still(who, None).is_err() {
             return Err(StoreError::Refused(Rejection::AccessChanged));
         }
@@ -150,20 +150,19 @@ impl AccessApi {
         self.state.keyring.changes()
     }
 
-    /// Notes that a request was let in: a session that is used goes on.
+    /// Records that a request was accepted, which prolongs its session.
     pub fn note_admitted(&self, who: &Principal) {
         if let Credential::WebSession { id, .. } = who.credential {
             self.state.web_sessions.note_use(id, Timestamp::now());
         }
     }
 
-    /// Notes that a request was refused. It is recorded a little later.
     pub fn note_denial(&self, denial: DenialRecord) {
         self.state.denial_log.note(denial);
     }
 
-    /// Takes over keys and sessions after a commit that changed them, so that the change
-    /// holds from the answer on.
+    /// Reloads keys and sessions after a commit that changed them, so that the change is in force
+    /// before the answer.
     ///
     /// # Errors
     /// As the command.

@@ -24,14 +24,14 @@ pub struct KeyRotation {
 }
 
 impl AccessApi {
-    /// Makes a key. Its text is in the answer and nowhere else. A user who is not
-    /// there is made if the caller may make users and `new_user` does not forbid it;
-    /// with a key of the role admin only if it says so.
+    /// Creates a key. Its text is in the answer and nowhere else. A user who does not exist is
+    /// created if the caller may create users and `new_user` does not forbid it; with a key of
+    /// the role admin only if it says so.
     ///
     /// # Errors
-    /// [`HiveError::Invalid`] with a pointer to each fault; [`HiveError::MayNotGive`]
-    /// when the key would be able to do what the caller's is not; that there are
-    /// as many as may be, or that the same request made its key already.
+    /// [`HiveError::Invalid`] with a pointer to each fault; [`HiveError::MayNotGive`] if the key
+    /// could do more than the caller's; a conflict if the maximum number is reached, or if the
+    /// same request created its key already.
     pub async fn create_key(
         &self,
         who: &Principal,
@@ -76,11 +76,11 @@ impl AccessApi {
         })
     }
 
-    /// Puts a new key in the place of one in force, which goes on for a while.
+    /// Replaces a key in force by a new one; the old key stays valid for a while.
     ///
     /// # Errors
-    /// [`HiveError::NotFound`], [`HiveError::Invalid`]; that the key is not in
-    /// force, or being rotated already; [`HiveError::MayNotGive`].
+    /// [`HiveError::NotFound`], [`HiveError::Invalid`]; a conflict if the key is not in force, or
+    /// is being rotated already; [`HiveError::MayNotGive`].
     pub async fn rotate_key(
         &self,
         who: &Principal,
@@ -102,7 +102,7 @@ impl AccessApi {
         let all = self.ledger.keys().await?;
         let old = all.iter().find(|key| key.info.id == id);
         let old = &old.ok_or(Rejection::NoSuchKey(id))?.info;
-        // What it may be good for again, should its user get back another role.
+        // Includes permissions that become valid again if the user gets back another role.
         let permissions = within_scopes(old.role, old.scopes.as_deref());
         if let Some(lacking) = who.may_not_give(permissions) {
             return Err(HiveError::MayNotGive(lacking));
@@ -111,7 +111,7 @@ impl AccessApi {
         let until = self.life_of_keys_by(who);
         let expires_at =
             match successor_expiry(own.as_ref(), old, rotation.expires_at, Timestamp::now()) {
-                // What the old key was meant to be is no wish of the caller.
+                // The expiry of the old key is not a wish of the caller.
                 again if rotation.expires_at.is_none() => match (again, until) {
                     (Some(again), Some(until)) => Some(again.min(until)),
                     (again, until) => again.or(until),
@@ -147,8 +147,8 @@ impl AccessApi {
         })
     }
 
-    /// Returns until when a key lives at most that this caller makes; `None`: for ever, as
-    /// far as the caller's own key does.
+    /// Returns the latest expiry of a key that this caller makes; `None`: forever, as far as the
+    /// caller's own key is concerned.
     fn life_of_keys_by(&self, who: &Principal) -> Option<Timestamp> {
         let lifetime = self.config().auth.token_key_lifetime;
         let millis = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
@@ -156,10 +156,10 @@ impl AccessApi {
         (!by_key).then(|| Timestamp::now().plus_millis(millis))
     }
 
-    /// All keys, oldest first.
+    /// Returns all keys, oldest first.
     ///
     /// # Errors
-    /// What keeps the store from reading.
+    /// [`HiveError`] if the store cannot be read.
     pub async fn keys(&self) -> Result<Vec<KeyInfo>, HiveError> {
         let keys = self.ledger.keys().await?;
         let known = |mut info: KeyInfo| {
@@ -169,12 +169,12 @@ impl AccessApi {
         Ok(keys.into_iter().map(|key| known(key.info)).collect())
     }
 
-    /// What this process knows of a key, without asking the store.
+    /// Returns a key from the memory of this process, without a read of the store.
     pub fn known_key(&self, id: KeyId) -> Option<KeyInfo> {
         self.state.keyring.info(id)
     }
 
-    /// One key.
+    /// Returns a key.
     ///
     /// # Errors
     /// [`HiveError::NotFound`].
@@ -184,10 +184,10 @@ impl AccessApi {
         Ok(found.ok_or(Rejection::NoSuchKey(id))?)
     }
 
-    /// Revokes a key; it is refused from the next effect on.
+    /// Revokes a key, which is refused from the next effect on.
     ///
     /// # Errors
-    /// [`HiveError::NotFound`], or that it is the last admin key in force.
+    /// [`HiveError::NotFound`], or a conflict if the key is the last admin key in force.
     pub async fn revoke_key(&self, who: &Principal, id: KeyId) -> Result<KeyInfo, HiveError> {
         let command = RevokeKey {
             key: id,

@@ -11,26 +11,25 @@ use deia_model::{
 use super::{AccessApi, AuthError, AuthFailure};
 use crate::HiveError;
 
-/// Characters of what a browser says of itself.
+/// Maximum length of the user agent that a browser sends, in characters.
 const USER_AGENT_MAX: usize = 256;
 
-/// A session that was opened just now: the only time that its cookie is seen.
+/// A session that was just opened, the only value that contains its cookie.
 #[derive(Clone, Debug)]
 pub struct OpenedWebSession {
-    /// What listings show of it.
+    /// Description of the session in listings.
     pub web_session: WebSession,
-    /// What is in its cookie.
+    /// Content of its cookie.
     pub cookie: WebSessionCookie,
 }
 
 impl AccessApi {
-    /// Opens a session for who came with a key or a token. It can do no more than
-    /// that, and lives no longer.
+    /// Opens a session for a caller with a key or a token. The session has no more permissions
+    /// than that, and no longer life.
     ///
     /// # Errors
-    /// [`HiveError::Refused`] when there are as many as may be, or when the same
-    /// request opened its session already;
-    /// [`HiveError::NotFound`] for who came with a session.
+    /// [`HiveError::Refused`] if the maximum number is reached, or if the same request opened its
+    /// session already; [`HiveError::NotFound`] for a caller with a session.
     pub async fn open_web_session(
         &self,
         who: &Principal,
@@ -86,11 +85,11 @@ impl AccessApi {
         })
     }
 
-    /// Who comes with this cookie. Takes no lock and does no I/O.
+    /// Returns the principal of this cookie. Takes no lock and does no I/O.
     ///
     /// # Errors
-    /// [`AuthError::SessionOver`], or what is wrong with the key that it was
-    /// opened with by now.
+    /// [`AuthError::SessionOver`], or the present fault of the key that the session was opened
+    /// with.
     pub fn authenticate_web_session(
         &self,
         cookie: &WebSessionCookie,
@@ -101,7 +100,7 @@ impl AccessApi {
         self.web_session_principal(&found.map_err(AuthFailure::anonymous)?, from, now)
     }
 
-    /// Who acts in the session of that id, if it is open.
+    /// Returns the principal of the session of that id, if it is open.
     pub(super) fn web_session_still(
         &self,
         id: WebSessionId,
@@ -113,7 +112,7 @@ impl AccessApi {
         self.web_session_principal(&found.ok_or_else(over)?, from, now)
     }
 
-    /// Who acts in an open session: who would with what it was opened with.
+    /// Returns the principal of an open session: that of the credential that opened it.
     fn web_session_principal(
         &self,
         web_session: &WebSessionRecord,
@@ -129,7 +128,7 @@ impl AccessApi {
             OpenedWith::Key(key) => {
                 let holder = self.state.keyring.holder(*key, from, now);
                 holder.map_err(|denied| match denied.why {
-                    // It went with its user.
+                    // The session was removed with its user.
                     AuthError::Unknown => AuthFailure::anonymous(AuthError::SessionOver),
                     _ => denied,
                 })?
@@ -170,10 +169,10 @@ impl AccessApi {
         })
     }
 
-    /// The session that somebody acts in.
+    /// Returns the session that the caller acts in.
     ///
     /// # Errors
-    /// [`HiveError::NotFound`] when they act in none.
+    /// [`HiveError::NotFound`] if the caller acts in none.
     pub fn own_web_session(&self, who: &Principal) -> Result<WebSession, HiveError> {
         let id = match &who.credential {
             Credential::WebSession { id, .. } => *id,
@@ -187,12 +186,12 @@ impl AccessApi {
             .ok_or_else(|| no_such(id))
     }
 
-    /// The open sessions of somebody, oldest first.
+    /// Returns the caller's open sessions, oldest first.
     pub fn web_sessions_of(&self, who: &Principal) -> Vec<WebSession> {
         self.state.web_sessions.of_user(&who.user, Timestamp::now())
     }
 
-    /// Ends the session that somebody acts in, for good.
+    /// Ends for good the session that the caller acts in.
     ///
     /// # Errors
     /// As [`Self::own_web_session`].
@@ -205,10 +204,10 @@ impl AccessApi {
         self.change_web_sessions(who, command).await.map(drop)
     }
 
-    /// Ends every session of a user; how many there were.
+    /// Ends every session of a user, and returns their number.
     ///
     /// # Errors
-    /// What keeps the store from writing.
+    /// [`HiveError`] if the store cannot be written.
     pub async fn end_web_sessions_of(&self, who: &Principal, user: &str) -> Result<u64, HiveError> {
         let command = EndUserWebSessions {
             user: user.to_owned(),
@@ -223,7 +222,7 @@ impl AccessApi {
         command: C,
     ) -> Result<C::Reply, HiveError> {
         let reply = self.apply_for(who, command).await?;
-        // It holds from the answer on.
+        // The change must be in force before the answer.
         if let Err(error) = self.caches().reload_web_sessions().await {
             tracing::warn!(%error, "a change of sessions could not be read yet; retrying");
         }

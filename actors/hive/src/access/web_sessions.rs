@@ -15,8 +15,8 @@ use subtle::ConstantTimeEq;
 
 use super::AuthError;
 
-/// How exact the last use of a session is: a busy one is not written to by every
-/// request.
+/// Precision of the last use of a session, in milliseconds, so that not every request writes to a
+/// busy one.
 const SEEN_GRAIN_MS: i64 = 1_000;
 
 /// The sessions that are open.
@@ -48,7 +48,7 @@ impl Entry {
         }
     }
 
-    /// What listings show, as of now.
+    /// Returns the description in listings, as of now.
     fn info(&self) -> WebSession {
         WebSession {
             last_seen_at: self.last_seen(),
@@ -153,14 +153,14 @@ impl WebSessions {
         found
     }
 
-    /// Those of which that is so.
+    /// Returns the ids of the sessions that satisfy the predicate.
     pub fn those(&self, is: impl Fn(&WebSessionRecord) -> bool) -> Vec<WebSessionId> {
         let open = self.open.load();
         let those = open.values().filter(|entry| is(&entry.web_session));
         those.map(|entry| entry.web_session.info.id).collect()
     }
 
-    /// Those that are over and still there.
+    /// Returns the ids of expired sessions that are still in memory.
     pub fn over(&self, now: Timestamp) -> Vec<WebSessionId> {
         let open = self.open.load();
         let over = |entry: &&Entry| {
@@ -173,7 +173,7 @@ impl WebSessions {
             .collect()
     }
 
-    /// Those that were used since this was asked last, and when.
+    /// Returns the sessions that were used since the last call, and when.
     pub fn uses_to_write(&self) -> Vec<(WebSessionId, Timestamp)> {
         let open = self.open.load();
         let mut uses = Vec::new();
@@ -228,7 +228,7 @@ mod tests {
             web_sessions.note_use(cookie.id(), at(now));
             Ok(found.info.user)
         };
-        // Who only looks does not use it.
+        // A look-up alone does not count as use.
         web_sessions.find(&bob, at(5_000)).unwrap();
         assert_eq!(find(&ada, 9_000), Ok("ada".into()));
         assert_eq!(find(&forged, 9_000), Err(AuthError::SessionOver));

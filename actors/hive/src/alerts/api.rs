@@ -1,4 +1,4 @@
-//! What others ask of alerts.
+//! Interface of alerts to callers and other subsystems.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     subsystem::Deps,
 };
 
-/// Alerts, open and resolved.
+/// Interface to alerts, open and resolved.
 #[derive(Clone)]
 pub struct AlertsApi {
     settings: Settings,
@@ -44,7 +44,7 @@ impl AlertsApi {
         Ok(self.ledger.alerts(only_open, page).await?)
     }
 
-    /// Notes that the caller takes care of an alert, and returns it. The first to do so
+    /// Records that the caller takes care of an alert, and returns it. The first caller to do so
     /// stays named.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ impl AlertsApi {
         Ok(self.access.apply_for(who, command).await?)
     }
 
-    /// Returns the conditions that hold now, whether or not their alerts are raised yet.
+    /// Returns the conditions that hold now, even if their alerts are not raised yet.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -96,7 +96,7 @@ fn limits(settings: &AlertSettings) -> Limits {
     }
 }
 
-/// Looks at the disk with the data directory: beside the actors, since it may hang.
+/// Measures the disk with the data directory: outside of the actors, since the call may hang.
 async fn disk_of(config: Arc<Config>) -> Result<Option<DiskSpace>, HiveError> {
     let looking = tokio::task::spawn_blocking(move || DiskSpace::of(&config.data_dir).ok());
     let looked = looking.await;

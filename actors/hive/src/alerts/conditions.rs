@@ -1,4 +1,5 @@
-//! The rules: what of the hive's state needs a person. Pure, and the only place that knows.
+//! The rules for the states of the hive that need a person. Pure, and the only place that decides
+//! this.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ pub(crate) struct Observed<'a> {
     pub(crate) followers: &'a [FollowerState],
     /// Share of the disk that is in use, in percent.
     pub(crate) disk_percent: f64,
-    /// Name of the hive, as the target of what concerns all of it.
+    /// Name of the hive, as the target of conditions that concern all of it.
     pub(crate) hive: &'a str,
 }
 

@@ -6,7 +6,7 @@ use deia_model::{Alert, AlertName};
 
 use crate::metrics::{Exposition, table};
 
-/// Open alerts by name, as of the last look, and the alerts raised since the start.
+/// Open alerts by name, as of the last check, and the alerts raised since the start.
 #[derive(Default)]
 pub(super) struct AlertMetrics {
     open: [AtomicU64; AlertName::ALL.len()],
@@ -14,7 +14,7 @@ pub(super) struct AlertMetrics {
 }
 
 impl AlertMetrics {
-    /// Takes in the open alerts.
+    /// Replaces the counts of open alerts.
     pub(super) fn note_open(&self, open: &[Alert]) {
         for (count, name) in self.open.iter().zip(AlertName::ALL) {
             let of_name = open.iter().filter(|alert| alert.name == name.as_str());
@@ -27,7 +27,7 @@ impl AlertMetrics {
         self.raised.fetch_add(count as u64, Ordering::Relaxed);
     }
 
-    /// Writes the series; those of no alert are 0.
+    /// Writes the series, with 0 for alerts that are not open.
     pub(super) fn write(&self, out: &mut Exposition) {
         for (count, name) in self.open.iter().zip(AlertName::ALL) {
             let labels = [name.as_str().to_owned()];

@@ -122,7 +122,7 @@ mod tests {
         Timestamp::from_millis(1_000_000_000 + seconds * 1_000)
     }
 
-    /// One that has just forgotten old alerts.
+    /// Returns a reconciler that has just forgotten old alerts.
     fn reconciler() -> Reconciler {
         Reconciler {
             forgot_at: Some(at(1_000_000)),

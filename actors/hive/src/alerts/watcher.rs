@@ -13,13 +13,13 @@ use super::{
 };
 use crate::{HiveError, config::Settings};
 
-/// Looks every `alerts.look_every`, one look at a time.
+/// Checks the conditions every `alerts.look_every`, one check at a time.
 pub(super) struct AlertWatcher {
     alerts: AlertsApi,
     metrics: Arc<AlertMetrics>,
     settings: Settings,
     reconciler: Reconciler,
-    /// True if the last look failed and that was logged.
+    /// True if the last check failed and that was logged.
     failing: bool,
 }
 

@@ -152,7 +152,7 @@ pub enum LogFormat {
     Auto,
     /// Text for people.
     Human,
-    /// One JSON object a line.
+    /// JSON, one object per line.
     Json,
 }
 

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::write_secret;
 
-/// The file in the data directory.
+/// Name of the file in the data directory.
 const FILE: &str = "deia.instance";
 
 /// Device and inode of the lock file.
@@ -28,11 +28,11 @@ struct Lock {
     inode: u64,
 }
 
-/// Returns the instance of the directory whose lock is held; makes one when it
-/// has none, or has that of another directory.
+/// Returns the instance of the directory whose lock is held; creates one if it has none, or has
+/// that of another directory.
 ///
 /// # Errors
-/// The lock file cannot be looked at.
+/// The lock file cannot be read.
 pub(super) fn instance_of(dir: &Path, lock: &File) -> io::Result<String> {
     let lock = lock.metadata()?;
     let lock = Lock {
@@ -53,7 +53,7 @@ pub(super) fn instance_of(dir: &Path, lock: &File) -> io::Result<String> {
     let instance = format!("instance-{}", Uuid::now_v7().simple());
     let text = format!("{instance} {} {}", lock.device, lock.inode);
     if let Err(error) = write_secret(&path, &text) {
-        // A full disk does not stop a start; the reaper ends the programs all the same.
+        // A full disk does not prevent a start; the reaper ends the programs nevertheless.
         tracing::warn!(
             path = %path.display(),
             %error,
@@ -86,7 +86,7 @@ mod tests {
             ("instance-a 7 42\n", Some("instance-a")),
             ("instance-a 7 43\n", None),
             ("instance-a 8 42\n", None),
-            // Cut short by a loss of power.
+            // The text was truncated by a loss of power.
             ("instance-a 7 42", None),
             ("instance-a 7 4\n", None),
             ("instance-a 7\n", None),
@@ -116,7 +116,7 @@ mod tests {
         assert_ne!(first, copied);
         assert_eq!(instance(&path), first);
         assert_eq!(instance(&copy), copied);
-        // Moved within its file system it is the same directory.
+        // The directory remains the same when it is moved within its file system.
         fs::rename(&path, dir.path().join("moved")).unwrap();
         assert_eq!(instance(&dir.path().join("moved")), first);
     }

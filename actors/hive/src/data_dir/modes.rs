@@ -38,14 +38,13 @@ const FILES: &[&str] = &[
 /// A file or directory that others than its owner may read or write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposed {
-    /// The file or directory.
+    /// Path of the file or directory.
     pub path: PathBuf,
     /// Current permissions.
     pub mode: u32,
-    /// The permissions that it should have.
+    /// Permissions that it should have.
     pub wanted: u32,
-    /// True if this process may change the permissions: it leaves the target of a link
-    /// alone.
+    /// True if this process may change the permissions: it leaves the target of a link alone.
     pub is_ours: bool,
 }
 
@@ -60,7 +59,7 @@ impl fmt::Display for Exposed {
     }
 }
 
-/// Permissions that `mode` should be reduced to, if others have any.
+/// Returns the permissions that `mode` should be reduced to, if others have any.
 fn wanted(mode: u32, is_dir: bool) -> Option<u32> {
     (mode & 0o077 != 0).then_some(if is_dir { DIRECTORY } else { FILE })
 }
@@ -72,7 +71,7 @@ fn look(path: PathBuf, found: &mut Vec<Exposed>) -> bool {
     if !metadata.is_symlink() {
         return look_at(path, &metadata, found);
     }
-    // A link has no permissions of its own, and what it leads to is not deia's to change.
+    // A link has no permissions of its own, and its target is not deia's to change.
     let Some(target) = path.canonicalize().ok() else {
         return false;
     };
@@ -100,8 +99,8 @@ fn look_at(path: PathBuf, metadata: &Metadata, found: &mut Vec<Exposed>) -> bool
     true
 }
 
-/// Lists files and directories that are open to other users. Outputs are looked through only when
-/// one of the directories above them is open: there may be very many.
+/// Lists files and directories that are open to other users. Outputs are scanned only if one of
+/// the directories above them is open: there may be very many.
 pub fn exposed(data_dir: &Path) -> Vec<Exposed> {
     let mut found = Vec::new();
     let Ok(metadata) = data_dir.metadata() else {
@@ -132,7 +131,7 @@ fn look_below(dir: &Path, levels: u32, found: &mut Vec<Exposed>) {
     }
 }
 
-/// Takes permissions of others away where that can be done, and says so in the log.
+/// Removes the permissions of others where possible, and logs this.
 pub(super) fn make_private(data_dir: &Path) {
     let (mut changed, mut first) = (0_usize, None);
     for open in exposed(data_dir) {

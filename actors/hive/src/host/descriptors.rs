@@ -123,7 +123,7 @@ pub fn take_inherited() -> io::Result<usize> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir("/proc/self/fdinfo")? {
         let entry = entry?;
-        // That of the listing itself is gone by now.
+        // The descriptor of the listing itself is closed by now.
         let info = fs::read_to_string(entry.path()).unwrap_or_default();
         let number = entry.file_name().to_str().and_then(|it| it.parse().ok());
         numbers.extend(number.filter(|number| is_inherited(*number, &info)));

@@ -27,12 +27,10 @@ impl SecretsApi {
         }
     }
 
-    /// Puts a secret into the store, or another value into its place. Returns
-    /// whether it is new.
+    /// Stores a secret, or replaces its value. Returns true if the secret is new.
     ///
     /// # Errors
-    /// [`HiveError::Invalid`] when the value is empty or too long, or there is no
-    /// room for another.
+    /// [`HiveError::Invalid`] if the value is empty or too long, or there is no room for another.
     pub async fn put(
         &self,
         who: &Principal,
@@ -75,10 +73,10 @@ impl SecretsApi {
         Ok(())
     }
 
-    /// Returns the value of a stored secret, for the subsystem that it belongs to.
+    /// Returns the value of a stored secret, for the subsystem that uses it.
     ///
     /// # Errors
-    /// [`HiveError::NotFound`], or that it cannot be opened.
+    /// [`HiveError::NotFound`], or an error if the secret cannot be opened.
     pub async fn value(&self, name: &SecretName) -> Result<Vec<u8>, HiveError> {
         let stored = self.ledger.secret(name.clone()).await?;
         let stored = stored.ok_or_else(|| HiveError::NotFound {
@@ -93,7 +91,7 @@ impl SecretsApi {
     /// Returns all stored secrets without their values, by name.
     ///
     /// # Errors
-    /// What keeps the store from reading.
+    /// [`HiveError`] if the store cannot be read.
     pub async fn list(&self) -> Result<Vec<SecretInfo>, HiveError> {
         Ok(self.ledger.secrets().await?)
     }

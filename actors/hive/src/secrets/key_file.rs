@@ -23,7 +23,7 @@ const MAX_KEY_FILE_BYTES: u64 = 64 << 10;
 /// Outcome of sealing all secrets with a new key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretRotation {
-    /// Names the new key.
+    /// Name of the new key.
     pub key: String,
     /// Number of secrets that were sealed with the new key.
     pub resealed: u64,
@@ -38,7 +38,7 @@ fn failed(path: &Path, reason: impl ToString) -> HiveStartError {
     }
 }
 
-/// Reads the keys that secrets are sealed with. `None` when there is no file.
+/// Reads the keys that secrets are sealed with. `None` if there is no file.
 fn load(path: &Path) -> Result<Option<SealingKeys>, HiveStartError> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -55,8 +55,8 @@ fn load(path: &Path) -> Result<Option<SealingKeys>, HiveStartError> {
     Ok(Some(keys))
 }
 
-/// Reads the keys that secrets are sealed with, and makes the first one when there
-/// is none. A file that cannot be read is never replaced.
+/// Reads the keys that secrets are sealed with, and creates the first one if there is none. An
+/// unreadable file is never replaced.
 pub(crate) fn load_or_make(config: &Config) -> Result<SealingKeys, HiveStartError> {
     let path = config.secrets_key_path();
     if let Some(keys) = load(&path)? {
@@ -67,11 +67,11 @@ pub(crate) fn load_or_make(config: &Config) -> Result<SealingKeys, HiveStartErro
     Ok(keys)
 }
 
-/// Looks whether the keys that secrets are sealed with can be read. Returns `false` when
-/// a start would make the first one.
+/// Checks that the keys that secrets are sealed with can be read. Returns `false` if a start
+/// would create the first one.
 ///
 /// # Errors
-/// What would keep a hive from starting.
+/// An error that would keep a hive from starting.
 pub fn check_secrets_key(config: &Config) -> Result<bool, HiveStartError> {
     Ok(load(&config.secrets_key_path())?.is_some())
 }
@@ -82,7 +82,7 @@ pub(crate) async fn unopened(
     keys: &SealingKeys,
 ) -> Result<Vec<SecretName>, StoreError> {
     let mut lost = Vec::new();
-    // One at a time: they may be many and long.
+    // Secrets are read one at a time: they may be many and long.
     for SecretInfo { name, .. } in ledger.secrets().await? {
         let stored = ledger.secret(name.clone()).await?;
         if stored.is_some_and(|stored| keys.open(&name, &stored.sealed).is_err()) {
@@ -92,10 +92,9 @@ pub(crate) async fn unopened(
     Ok(lost)
 }
 
-/// Seals all secrets of a hive that does not run with a new key, and gives the old
-/// ones up unless a secret needs them. One that is cut short can be repeated: until
-/// all are sealed anew, the file has the old keys as well.
-///
+/// Seals all secrets of a hive that does not run with a new key, and drops the old keys unless a
+/// secret needs them. An interrupted rotation can be repeated: until all secrets are sealed
+/// again, the file has the old keys as well.
 /// # Errors
 /// A hive runs on the data directory, there is none in it, or it cannot be written.
 pub async fn rotate_secrets_key(config: &Config) -> Result<SecretRotation, HiveStartError> {

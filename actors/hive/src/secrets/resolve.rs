@@ -1,4 +1,4 @@
-//! From the references of a bot to the values that its program gets.
+//! Resolves the references of a bot to the values that its program gets.
 
 use std::{
     ffi::OsString,
@@ -68,7 +68,7 @@ impl SecretResolver {
     /// Looks up the values of these secrets. Files are read off the arbiter.
     ///
     /// # Errors
-    /// The first that cannot be had.
+    /// The error of the first secret that is not available.
     pub(crate) async fn resolve(&self, secrets: &SecretRefs) -> Result<Variables, Unresolved> {
         let mut found = Vec::with_capacity(secrets.len());
         for (variable, reference) in secrets {
@@ -105,7 +105,7 @@ impl SecretResolver {
     }
 
     fn variable(&self, name: &str) -> Result<Vec<u8>, String> {
-        // The settings may have changed since the bot was put in place.
+        // The settings may have changed since the bot was created.
         if !self.places.env.iter().any(|allowed| allowed == name) {
             return Err("it is not a variable that bots.secret_env allows".into());
         }
@@ -135,15 +135,15 @@ fn fit(bytes: Vec<u8>) -> Result<SecretValue, String> {
     }
 }
 
-/// Reads a secret from a file that is in `place`, also when links were followed on
-/// the way, and not in the data directory. The end of its last line is left out.
+/// Reads a secret from a file that is in `place`, even after following links, and not in the data
+/// directory. The end of its last line is left out.
 fn read_file(path: &Path, place: &Path, data_dir: &Path) -> Result<Vec<u8>, String> {
     let told = |error: io::Error| error.to_string();
-    // Neither waits for the other end of a pipe nor takes a terminal over.
+    // The flags avoid waiting for the other end of a pipe and taking over a terminal.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file =
         File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|e| told(e.into()))?);
-    // The file that is open is the one that is judged, whatever the path leads to now.
+    // The check applies to the open file, wherever the path leads now.
     let real = descriptors::path_of(&file).map_err(told)?;
     if !real.starts_with(place.canonicalize().map_err(told)?) {
         return Err("a link leads out of the place that bots.secret_files allows".into());
@@ -177,10 +177,10 @@ impl BotSecrets {
         }
     }
 
-    /// As [`SecretResolver::resolve`].
+    /// Resolves the secrets of the bot, as [`SecretResolver::resolve`].
     ///
     /// # Errors
-    /// The first that cannot be had.
+    /// The error of the first secret that is not available.
     pub(crate) async fn resolve(&self) -> Result<Variables, Unresolved> {
         match &self.resolver {
             Some(resolver) => resolver.resolve(&self.references).await,

@@ -26,25 +26,25 @@ const PREAMBLE: &str = "\
 /// Reason why a secret cannot be sealed or opened. Contains nothing secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// The system gave no random numbers.
+    /// The system provided no random numbers.
     #[error("the system gave no random numbers")]
     NoRandom,
-    /// The file has a line that is no key.
+    /// The file has a line that is not a key.
     #[error("line {line} is not a key (deia-key <id> <base64>)")]
     MalformedKey {
-        /// The number of the line, from 1.
+        /// Number of the line, from 1.
         line: usize,
     },
     /// The file has no key.
     #[error("it has no key")]
     NoKey,
-    /// None of the keys is the one that it was sealed with.
+    /// None of the keys is the one that the value was sealed with.
     #[error("it was sealed with the key {id}, which secrets.key does not have")]
     UnknownKey {
-        /// Names the key.
+        /// Name of the key.
         id: String,
     },
-    /// It was changed, or belongs to another name.
+    /// The value was changed, or belongs to another name.
     #[error("it was changed or belongs to another name")]
     Broken,
 }
@@ -103,7 +103,7 @@ impl SealingKey {
     }
 
     fn cipher(&self) -> Result<LessSafeKey, SealError> {
-        // 32 bytes are a key of this algorithm: this does not fail.
+        // A key of this algorithm has 32 bytes, so this does not fail.
         let key = UnboundKey::new(&AES_256_GCM, &self.bytes).map_err(|_| SealError::Broken)?;
         Ok(LessSafeKey::new(key))
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use deia_model::{AddressRange, ApiKey, KeyGrant, KeyInfo, Role, Timestamp, User, Violation};
 
-/// Addresses and ranges that a key may be held to.
+/// Maximum number of addresses and ranges that a key may be restricted to.
 const ALLOW_IPS_MAX: usize = 64;
 const NAME_MAX: usize = 128;
 /// Pointer to the addresses of a key in the body of a request.
@@ -55,10 +55,10 @@ pub(super) fn beyond(
 }
 
 /// Returns the expiry of a key that is made or rotated without a key of the hive, at most
-/// `until`: the issuer of a token cannot take back what was made with it.
+/// `until`: the issuer of a token cannot revoke keys that were made with the token.
 ///
 /// # Errors
-/// A later one is asked for.
+/// The requested expiry is later.
 pub(super) fn capped(
     asked: Option<Timestamp>,
     until: Option<Timestamp>,
