@@ -70,8 +70,9 @@ pub struct AdminKeyReset {
 }
 
 /// Makes a new admin key, writes it where the first one was written, and revokes
-/// the admin keys that its user had. Whoever may write the data directory may do
-/// everything anyway: no key is asked for. It is recorded as a critical event.
+/// the admin keys that its user had. No key is required, since a user who may
+/// write the data directory may do everything anyway. The reset is recorded as a critical
+/// event.
 ///
 /// # Errors
 /// A hive runs on the data directory, there is none in it, or it cannot be written.

@@ -63,8 +63,9 @@ impl AccessApi {
     }
 
     /// Returns the caller who comes with this key or token. Waits only for the keys of the
-    /// issuer of a token whose key is not known; and, in [`VerifyMode::Serialized`], for the turn of a
-    /// token that was not seen before, so that many bad ones take one processor at most.
+    /// issuer of a token whose key is not known; and, in [`VerifyMode::Serialized`], for the
+    /// turn of a token that was not seen before, so that many bad ones take one processor at
+    /// most.
     ///
     /// # Errors
     /// As [`Self::authenticate`].
@@ -157,6 +158,7 @@ impl AccessApi {
         }
     }
 
+    /// Records that a request was refused. The event log gets the refusal a little later.
     pub fn note_denial(&self, denial: DenialRecord) {
         self.state.denial_log.note(denial);
     }

@@ -64,7 +64,7 @@ fn pid_of(child: &Child) -> i32 {
 /// Starts a process that the caller must wait for with [`reap`] or [`try_reap`].
 ///
 /// # Errors
-/// Those of [`Command::spawn`].
+/// The errors of [`Command::spawn`].
 pub fn spawn(command: &mut Command) -> io::Result<Child> {
     let mut own = Own::lock();
     let start = own.next_start;
@@ -82,7 +82,7 @@ pub fn spawn(command: &mut Command) -> io::Result<Child> {
 /// Waits until the child has ended, and reaps it.
 ///
 /// # Errors
-/// Those of [`Child::wait`].
+/// The errors of [`Child::wait`].
 pub fn reap(child: &mut Child) -> io::Result<ExitStatus> {
     drop(child.stdin.take());
     let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
@@ -98,7 +98,7 @@ pub fn reap(child: &mut Child) -> io::Result<ExitStatus> {
 /// Reaps the child if it has ended.
 ///
 /// # Errors
-/// Those of [`Child::try_wait`].
+/// The errors of [`Child::try_wait`].
 pub fn try_reap(child: &mut Child) -> io::Result<Option<ExitStatus>> {
     let mut own = Own::lock();
     let status = child.try_wait();

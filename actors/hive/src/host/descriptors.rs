@@ -142,7 +142,7 @@ fn is_inherited(number: i32, info: &str) -> bool {
 }
 
 /// Puts a descriptor of this process that is closed on `exec` in the place of an inherited
-/// one. Where the kernel has no means to (before Linux 5.6), that one is closed.
+/// one. Closes the inherited one if the kernel cannot replace it (before Linux 5.6).
 fn own(number: i32) -> Option<OwnedFd> {
     let this = pidfd_open(rustix::process::getpid(), PidfdFlags::empty());
     let own = this.and_then(|this| pidfd_getfd(this, number, PidfdGetfdFlags::empty()));

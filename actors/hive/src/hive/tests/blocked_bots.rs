@@ -74,7 +74,8 @@ fn blocked_bot_delays_neither_requests_nor_the_scheduler_nor_other_bots_for_long
         assert!(slowest < RESPONSIVE, "a request took {slowest:?}");
         assert!(!gave_up.load(Ordering::SeqCst), "the tasks waited it out");
 
-        // The bot itself is up again (degraded, as it has crashed) beside the call that still blocks, and has lost nothing.
+        // The bot itself is up again (degraded, as it has crashed) beside the call that still
+        // blocks, and has lost nothing.
         hive.bot_is("blocked", BotStatus::Degraded).await;
         for id in ids {
             hive.task_is(id, TaskStatus::Completed).await;
