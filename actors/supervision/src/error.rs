@@ -1,4 +1,4 @@
-//! What can go wrong, by operation.
+//! Errors, by operation.
 
 use std::{fmt, sync::Arc};
 
@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::{exit::ExitReason, mailbox::Refusal};
 
-/// A specification that cannot be carried out. Found before anything is started.
+/// Fault in a specification, found before anything is started.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SpecError {
@@ -40,63 +40,63 @@ pub enum SpecError {
         /// Path of the child.
         path: String,
     },
-    /// Backoff out of range.
+    /// The backoff of a child is out of range.
     #[error("backoff of `{path}`: {fault}")]
     Backoff {
         /// Path of the child.
         path: String,
-        /// What is wrong.
+        /// Description of the fault.
         fault: &'static str,
     },
-    /// A restart window of no length.
+    /// A restart window has no length.
     #[error("the restart period of `{path}` is zero")]
     ZeroPeriod {
         /// Path of the child or supervisor.
         path: String,
     },
-    /// A mailbox that can hold nothing.
+    /// A mailbox can hold nothing.
     #[error("the mailbox of `{path}` has no room")]
     ZeroMailbox {
         /// Path of the child.
         path: String,
     },
-    /// A time-out of no length; say `Shutdown::Brutal`.
+    /// A time-out has no length; use `Shutdown::Brutal` instead.
     #[error("the shutdown time-out of `{path}` is zero")]
     ZeroShutdown {
         /// Path of the child.
         path: String,
     },
-    /// A child that would be stalled as soon as it has mail.
+    /// A child would be stalled as soon as it has mail.
     #[error("`{path}` has no time to handle its mail before it is stalled")]
     ZeroStall {
         /// Path of the child or supervisor.
         path: String,
     },
-    /// A dynamic supervisor with room for no child.
+    /// A dynamic supervisor has room for no child.
     #[error("`{path}` may have no children at all")]
     ZeroMaxChildren {
         /// Path of the supervisor.
         path: String,
     },
-    /// `max_children` on a supervisor that is not dynamic.
+    /// A supervisor that is not dynamic has `max_children`.
     #[error("`{path}` is not dynamic and has no `max_children`")]
     MaxChildrenNotDynamic {
         /// Path of the supervisor.
         path: String,
     },
-    /// A watchdog that would act at once.
+    /// The watchdog would act at once.
     #[error("the watchdog of `{path}` has no time to wait")]
     ZeroWatchdog {
         /// Path of the root.
         path: String,
     },
-    /// A group of arbiters, or the pool, without any.
+    /// A group of arbiters, or the pool, has no arbiter.
     #[error("the group of arbiters `{group}` is empty")]
     EmptyGroup {
         /// Name of the group.
         group: Arc<str>,
     },
-    /// A placement in a group that the root does not declare.
+    /// A child is placed in a group that the root does not declare.
     #[error("`{path}` is placed in `{group}`, which is no group of arbiters of this tree")]
     UnknownGroup {
         /// Path of the child or supervisor.
@@ -104,12 +104,12 @@ pub enum SpecError {
         /// Name of the group.
         group: Arc<str>,
     },
-    /// A child is placed with one that is no worker, or is not started before it.
+    /// A child is placed with another that is no worker, or is not started before it.
     #[error("`{path}` is placed with `{peer}`, which is no worker that is started before it")]
     UnknownPeer {
         /// Path of the child or supervisor.
         path: String,
-        /// Path of the one that it is placed with.
+        /// Path of the other child.
         peer: Arc<str>,
     },
     /// A dynamic supervisor gets its children at run time only.
@@ -120,14 +120,14 @@ pub enum SpecError {
     },
 }
 
-/// Why a child, or a tree, did not start. Factories return it too.
+/// Error that is returned if a child, or a tree, did not start. Factories return it too.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// From a factory: there is nothing to run here, and that is fine (OTP's `ignore`).
+    /// A factory has nothing to run here, and that is fine (OTP's `ignore`).
     #[error("the child declined to start")]
     Ignore,
-    /// From a factory: it cannot be built.
+    /// A factory cannot build the actor.
     #[error("{0}")]
     Failed(String),
     /// A child did not start; what had been started was stopped again.
@@ -135,22 +135,22 @@ pub enum StartError {
     Child {
         /// Path of the child that failed.
         path: Arc<str>,
-        /// Why.
+        /// Reason for which the child did not start.
         reason: ExitReason,
     },
     /// The specification is faulty; nothing was started.
     #[error("faulty specification: {0}")]
     Spec(#[from] SpecError),
-    /// It was stopped before it was up.
+    /// The child or tree was stopped before it was up.
     #[error("stopped while starting")]
     Stopped,
-    /// There is nothing here that a tree could run on.
+    /// The thread has nothing that a tree could run on.
     #[error("a tree needs an actix system or a `LocalSet`: use `#[actix::main]` or `System::new`")]
     NoLocalSet,
 }
 
 impl StartError {
-    /// An error with the text of `error`.
+    /// Returns an error with the text of `error`.
     pub fn failed(error: impl fmt::Display) -> Self {
         Self::Failed(error.to_string())
     }
@@ -186,37 +186,37 @@ impl From<std::convert::Infallible> for StartError {
     }
 }
 
-/// Why [`start_child`](crate::SupervisorHandle::start_child) failed.
+/// Error of [`start_child`](crate::SupervisorHandle::start_child).
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum StartChildError {
     /// A child of that name is running.
     #[error("already started")]
     AlreadyStarted,
-    /// A child of that name is there, but not running: restart or delete it.
+    /// A child of that name exists, but is not running: restart or delete it.
     #[error("already present")]
     AlreadyPresent,
     /// The dynamic supervisor is full.
     #[error("the supervisor has its maximum of {max} children")]
     MaxChildren {
-        /// The limit.
+        /// Limit on the number of children.
         max: usize,
     },
     /// The specification is faulty.
     #[error("faulty specification: {0}")]
     Spec(#[from] SpecError),
-    /// It did not start. Its specification was discarded.
+    /// The child did not start. Its specification was discarded.
     #[error("`{child}` did not start: {reason}")]
     StartFailed {
         /// Path of the child.
         child: Arc<str>,
-        /// Why.
+        /// Reason for which the child did not start.
         reason: ExitReason,
     },
-    /// It was terminated or its supervisor stopped before it was up.
+    /// The child was terminated, or its supervisor stopped, before it was up.
     #[error("stopped while starting")]
     Stopped,
-    /// The supervisor, or one above it, is suspended; resume it.
+    /// The supervisor, or one above it, is suspended; resume that one first.
     #[error("the supervisor is suspended")]
     Suspended,
     /// The supervisor, or one above it, is down, and stays so until somebody starts it.
@@ -230,29 +230,30 @@ pub enum StartChildError {
     Gone,
 }
 
-/// Why an operation on an existing child failed.
+/// Error of an operation on an existing child.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum ChildError {
-    /// There is no such child.
+    /// The child does not exist.
     #[error("no such child")]
     NotFound,
-    /// It is running; terminate it first.
+    /// The child is running; terminate it first.
     #[error("the child is running")]
     Running,
-    /// It is about to be restarted (or starting, or stopping).
+    /// The child is about to be restarted (or starting, or stopping).
     #[error("the child is restarting")]
     Restarting,
-    /// It is suspended, or its supervisor or one above it is; resume that.
+    /// The child, its supervisor or one above it is suspended; resume that one first.
     #[error("the child is suspended")]
     Suspended,
-    /// Its supervisor, or one above it, is down, and stays so until somebody starts it.
+    /// The supervisor of the child, or one above it, is down, and stays so until somebody starts
+    /// it.
     #[error("the supervisor is down")]
     Down,
-    /// It is not suspended.
+    /// The child is not suspended.
     #[error("the child is not suspended")]
     NotSuspended,
-    /// Supervisors run where their tree was started.
+    /// The child is a supervisor; supervisors run where their tree was started.
     #[error("the child is a supervisor and cannot be moved")]
     NotAWorker,
     /// The root declares no such group.
@@ -261,25 +262,25 @@ pub enum ChildError {
         /// Name of the group.
         group: Arc<str>,
     },
-    /// It is to be moved to where another runs, and that is no worker, or has no arbiter that takes
-    /// another child.
+    /// The child cannot be moved to the arbiter of the other, because the other is no worker, or
+    /// has no arbiter that takes another child.
     #[error("there is no worker `{peer}` with an arbiter to share")]
     UnknownPeer {
-        /// Path of the other.
+        /// Path of the other child.
         peer: Arc<str>,
     },
-    /// It did not start. Its specification is kept.
+    /// The child did not start. Its specification is kept.
     #[error("`{child}` did not start: {reason}")]
     StartFailed {
         /// Path of the child.
         child: Arc<str>,
-        /// Why.
+        /// Reason for which the child did not start.
         reason: ExitReason,
     },
     /// The root of the tree has no supervisor of its own.
     #[error("the root cannot be operated on; shut the tree down")]
     Root,
-    /// It was stopped before it was up.
+    /// The child or tree was stopped before it was up.
     #[error("stopped while starting")]
     Stopped,
     /// The supervisor is being stopped. It may be started again.
@@ -290,16 +291,16 @@ pub enum ChildError {
     Gone,
 }
 
-/// A message that was not taken; it is handed back.
+/// Error that hands back a message that was not taken.
 #[non_exhaustive]
 pub enum TellError<M> {
     /// The mailbox holds as many messages as it may.
     Full(M),
-    /// The child is suspended, and takes no questions meanwhile, nor mail if its specification says
-    /// so.
+    /// The child is suspended. Meanwhile it takes no questions, and no mail either if its
+    /// specification says so.
     Suspended(M),
-    /// A question to a child that is down, or whose supervisor or one above it is, and stays so
-    /// until somebody starts it.
+    /// The child, its supervisor or one above it is down, and stays so until somebody starts it, so
+    /// the child takes no questions.
     Down(M),
     /// The child was removed or its tree ended.
     Gone(M),
@@ -316,7 +317,7 @@ impl<M> TellError<M> {
         }
     }
 
-    /// The message.
+    /// Returns the message.
     pub fn into_inner(self) -> M {
         match self {
             Self::Full(message)
@@ -326,7 +327,7 @@ impl<M> TellError<M> {
         }
     }
 
-    /// Returns whether the mailbox was full.
+    /// Returns true if the mailbox was full.
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
     }
@@ -367,7 +368,7 @@ impl<M> From<TellError<M>> for AskError {
     }
 }
 
-/// Why a question got no answer.
+/// Error that is returned if a question got no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AskError {
@@ -389,7 +390,7 @@ pub enum AskError {
     /// because the child was suspended or down for a while.
     #[error("the question was dropped")]
     Dropped,
-    /// There was no answer in time: see [`Handle::ask_within`](crate::Handle::ask_within).
+    /// The answer did not come in time: see [`Handle::ask_within`](crate::Handle::ask_within).
     #[error("no answer in time")]
     TimedOut,
     /// The child ended, dropped the question, or was found to block its thread, while it was

@@ -1,4 +1,4 @@
-//! Why a child ended.
+//! Reasons for which a child ends.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use crate::panic::{Panic, PanicLocation};
 
-/// Why one run of a child (a worker or a whole supervisor) ended.
+/// Reason for which one run of a child (a worker or a whole supervisor) ended.
 ///
 /// Everything but [`Normal`](ExitReason::Normal) and [`Shutdown`](ExitReason::Shutdown) is
 /// *abnormal*, as in OTP. The distinction decides whether a
@@ -14,43 +14,43 @@ use crate::panic::{Panic, PanicLocation};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ExitReason {
-    /// The actor called [`ActorContext::stop`](actix::ActorContext::stop) on its context: its work
-    /// is done.
+    /// The actor called [`ActorContext::stop`](actix::ActorContext::stop) on its context: the
+    /// actor's work is done.
     Normal,
-    /// Its supervisor asked it to stop (shutdown, termination, suspension, or a sibling's restart),
-    /// or it is a supervisor that shut itself down on purpose.
+    /// The supervisor asked the child to stop (shutdown, termination, suspension, or a sibling's
+    /// restart), or the child is a supervisor that shut itself down on purpose.
     Shutdown,
-    /// A panic in a handler, a life-cycle hook, a spawned future or the factory.
+    /// A handler, a life-cycle hook, a spawned future or the factory panicked.
     Panicked(Arc<Panic>),
     /// The actor stopped itself with an error: [`Context::fail`](crate::Context::fail).
     Failed(Arc<str>),
     /// The factory returned an error.
     StartFailed(Arc<str>),
-    /// A supervisor did not start, because one below it did not.
+    /// A supervisor did not start, because a child below it did not.
     ChildStart {
         /// Path of the child that failed.
         child: Arc<str>,
-        /// Why that did not start.
+        /// Reason for which that child did not start.
         cause: Arc<ExitReason>,
     },
     /// A supervisor's restart budget was exhausted.
     GaveUp(Arc<GaveUp>),
-    /// It did not stop within its time-out, or was to be stopped brutally, or its arbiter was
-    /// stopped.
+    /// The child did not stop within its time-out, or was to be stopped brutally, or its arbiter
+    /// was stopped.
     Killed,
-    /// It blocked its arbiter, so that it could not even be killed: see
-    /// [`SupervisorSpec::watchdog`](crate::SupervisorSpec::watchdog). Or it did not end although
-    /// its time to stop was long over.
+    /// The child blocked its arbiter, so that it could not even be killed: see
+    /// [`SupervisorSpec::watchdog`](crate::SupervisorSpec::watchdog). Also used if the child did
+    /// not end although its time to stop was long over.
     Stuck {
         /// Rust type name of the message being handled.
         message_type: Option<&'static str>,
     },
-    /// It had mail and handled none of it for too long: see
+    /// The child had mail and handled none of it for too long: see
     /// [`ChildSpec::stalled_after`](crate::ChildSpec::stalled_after).
     Stalled,
 }
 
-/// What made a supervisor give up.
+/// Circumstances in which a supervisor gave up.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct GaveUp {
@@ -60,18 +60,18 @@ pub struct GaveUp {
     pub max_restarts: u32,
     /// Length of the sliding window.
     pub period: Duration,
-    /// Why that child ended the last time.
+    /// Reason for which that child ended the last time.
     pub cause: ExitReason,
 }
 
 impl ExitReason {
-    /// Returns whether this exit counts as a failure.
+    /// Returns true if this exit counts as a failure.
     #[must_use]
     pub fn is_abnormal(&self) -> bool {
         !matches!(self, Self::Normal | Self::Shutdown)
     }
 
-    /// A stable, machine-readable code: `normal`, `shutdown`, `panicked`, `failed`,
+    /// Returns a stable, machine-readable code: `normal`, `shutdown`, `panicked`, `failed`,
     /// `start_failed`, `gave_up`, `killed`, `stuck` or `stalled`.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -88,7 +88,8 @@ impl ExitReason {
         }
     }
 
-    /// The text that came with it: the panic's message, the error, the exhausted child.
+    /// Returns the text that came with the exit: the panic's message, the error, the exhausted
+    /// child.
     #[must_use]
     pub fn message(&self) -> Option<String> {
         match self {
@@ -102,7 +103,7 @@ impl ExitReason {
         }
     }
 
-    /// Where the panic happened, if it was a panic and
+    /// Returns the location of the panic, if the child panicked and
     /// [`install_panic_hook`](crate::install_panic_hook) was called.
     #[must_use]
     pub fn location(&self) -> Option<&PanicLocation> {
@@ -114,7 +115,8 @@ impl ExitReason {
         }
     }
 
-    /// Rust type name of the message in hand when it ended, if one was.
+    /// Returns the Rust type name of the message that was being handled when the child ended, if
+    /// there was one.
     #[must_use]
     pub fn message_type(&self) -> Option<&'static str> {
         match self {
@@ -170,7 +172,7 @@ impl std::error::Error for ExitReason {
 }
 
 impl PartialEq for ExitReason {
-    /// Compares code and text; where and when do not matter.
+    /// Compares code and text; place and time do not matter.
     fn eq(&self, other: &Self) -> bool {
         self.code() == other.code() && self.message() == other.message()
     }

@@ -1,4 +1,4 @@
-//! Declarations: what a child is, what a supervisor is. Trees are values until they are started.
+//! Declarations of children and supervisors. Trees are values until they are started.
 
 #[macro_use]
 mod builder;
@@ -24,54 +24,55 @@ use crate::{
     record::ChildRecord, supervisor::handle::Request,
 };
 
-/// How long a worker may take to be ready, unless it says otherwise.
+/// Default limit of the time that a worker may take to be ready.
 const START_WITHIN: Duration = Duration::from_secs(300);
 
-/// When a child that ended is started again.
+/// Condition under which a child that ended is started again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Restart {
-    /// Always.
+    /// The child is always started again.
     #[default]
     Permanent,
-    /// Only after an abnormal exit.
+    /// The child is started again only after an abnormal exit.
     Transient,
-    /// Never; its specification is forgotten when it ends, also when a sibling's failure stops it
-    /// ([`Strategy::OneForAll`], [`Strategy::RestForOne`]).
+    /// The child is never started again; its specification is forgotten when it ends, also when a
+    /// sibling's failure stops it ([`Strategy::OneForAll`], [`Strategy::RestForOne`]).
     Temporary,
 }
 
-/// How a child is stopped.
+/// Way in which a child is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shutdown {
-    /// At once: dropped, no hook runs.
+    /// The child is dropped at once; no hook runs.
     Brutal,
-    /// Asked to stop, killed if it has not ended by then. More than zero.
+    /// The child is asked to stop, and killed if it has not ended within this time, which must be
+    /// more than zero.
     Within(Duration),
-    /// Asked to stop, and given all the time it wants. For supervisors.
+    /// The child is asked to stop, and given all the time it wants. Meant for supervisors.
     Infinity,
 }
 
-/// The treatment of the siblings of a child that failed and is restarted.
+/// Treatment of the siblings of a child that failed and is restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Strategy {
-    /// The others go on.
+    /// The siblings go on.
     OneForOne,
-    /// All are stopped in reverse order and started again in order.
+    /// All children are stopped in reverse order and started again in order.
     OneForAll,
-    /// Those after it are stopped in reverse order and started again in order; those before it go
-    /// on.
+    /// The children after the failed one are stopped in reverse order and started again in order;
+    /// those before it go on.
     RestForOne,
-    /// The others go on, as with `OneForOne`. All children are added at run time, and stopped in
+    /// The siblings go on, as with `OneForOne`. All children are added at run time, and stopped in
     /// parallel.
     Dynamic,
 }
 
-/// What happens when a restart budget is exhausted.
+/// Action that is taken when a restart budget is exhausted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -79,65 +80,65 @@ pub enum OnExhausted {
     /// The supervisor gives up: it stops its children and fails towards its own supervisor.
     #[default]
     Escalate,
-    /// Only this child stays down, until somebody restarts it.
+    /// The child alone stays down, until somebody restarts it.
     Quarantine,
 }
 
-/// What becomes of the messages that wait for a worker when its supervisor, or one above it, has
+/// Treatment of the messages that wait for a worker when its supervisor, or one above it, has
 /// failed and is restarted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum MailOnEscalation {
-    /// They are kept, as over any restart.
+    /// The messages are kept, as over any restart.
     #[default]
     Keep,
-    /// They are dropped, as in OTP: whatever made all this fail may be among them.
+    /// The messages are dropped, as in OTP: the one that caused the failure may be among them.
     Drop,
 }
 
-/// True if a worker that is suspended, or whose supervisor is, takes messages.
+/// Treatment of messages that are sent to a worker while it, or its supervisor, is suspended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum MailWhileSuspended {
-    /// They wait until it is resumed, up to the bound of its mailbox.
+    /// The messages wait until the worker is resumed, up to the bound of its mailbox.
     #[default]
     Keep,
-    /// They are refused: [`TellError::Suspended`](crate::TellError::Suspended). Those that waited
-    /// before are kept.
+    /// The messages are refused: [`TellError::Suspended`](crate::TellError::Suspended). Messages
+    /// that waited before are kept.
     Refuse,
 }
 
-/// How much a child matters: see [`Tree::shed`](crate::Tree::shed).
+/// Importance of a child: see [`Tree::shed`](crate::Tree::shed).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Criticality {
-    /// May be shed first.
+    /// The child may be shed first.
     Optional,
-    /// The default.
+    /// The child is shed after the optional ones. This is the default.
     #[default]
     Important,
-    /// Never to be shed.
+    /// The child is never shed.
     Critical,
 }
 
-/// True if a supervisor ends when its significant children have ended by themselves.
+/// Condition under which a supervisor ends because significant children have ended by themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AutoShutdown {
-    /// No.
+    /// The supervisor goes on.
     #[default]
     Never,
-    /// As soon as one has.
+    /// The supervisor ends as soon as one of them has ended.
     AnySignificant,
-    /// When the last one has.
+    /// The supervisor ends when the last of them has ended.
     AllSignificant,
 }
 
-/// What the parent needs to know about a child, worker or supervisor.
+/// Part of a declaration that the parent needs, for workers and supervisors alike.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     pub(crate) restart: Restart,
@@ -152,7 +153,8 @@ pub(crate) struct Policy {
     pub(crate) mail_while_suspended: MailWhileSuspended,
     pub(crate) poison_after: Option<u32>,
     pub(crate) significant: bool,
-    /// Of a supervisor: of the workers below it. `None`: as its supervisor says.
+    /// Placement of a worker, or of the workers below a supervisor. If `None`, it is inherited from
+    /// the parent.
     pub(crate) placement: Option<Placement>,
     pub(crate) stalled_after: Option<Duration>,
     pub(crate) on_stall: Option<OnStall>,
@@ -202,7 +204,7 @@ pub(crate) struct Options {
     pub(crate) watchdog: Option<Duration>,
 }
 
-/// The declaration of a child: made by [`child`](crate::child()), or from a [`SupervisorSpec`].
+/// Declaration of a child, made by [`child`](crate::child()) or from a [`SupervisorSpec`].
 pub struct ChildSpec {
     pub(crate) policy: Policy,
     pub(crate) record: Arc<ChildRecord>,
@@ -224,7 +226,7 @@ impl ChildSpec {
     policy_getters!(policy);
     worker_methods!(policy; record);
 
-    /// The name, unique among its siblings.
+    /// Returns the name, which is unique among the siblings.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.record.name

@@ -1,68 +1,70 @@
-//! What can be said of a worker and of a supervisor alike.
+//! Settings that workers and supervisors have in common.
 
 macro_rules! policy_methods {
     ($($path:tt)+) => {
-        /// When it is started again. Default: [`Restart::Permanent`].
+        /// Sets the condition under which the child is started again. Default:
+        /// [`Restart::Permanent`].
         #[must_use]
         pub fn restart(mut self, restart: Restart) -> Self {
             self.$($path)+.restart = restart;
             self
         }
 
-        /// How long it may take to be ready. One that takes longer is stopped, and has failed to
-        /// start: see [`ExitReason::StartFailed`](crate::ExitReason::StartFailed). `None`: as long
-        /// as it wants. Default: 5 minutes for a worker; no limit for a supervisor, whose children
-        /// have theirs.
+        /// Sets the time that the child may take to be ready. A child that takes longer is stopped,
+        /// and has failed to start: see
+        /// [`ExitReason::StartFailed`](crate::ExitReason::StartFailed). `None` sets no limit.
+        /// Default: 5 minutes for a worker; no limit for a supervisor, whose children have theirs.
         #[must_use]
         pub fn start_within(mut self, limit: impl Into<Option<Duration>>) -> Self {
             self.$($path)+.start_within = limit.into();
             self
         }
 
-        /// How it is stopped. Default: within 5 s for a worker, [`Shutdown::Infinity`] for a
-        /// supervisor.
+        /// Sets the way in which the child is stopped. Default: within 5 s for a worker,
+        /// [`Shutdown::Infinity`] for a supervisor.
         #[must_use]
         pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
             self.$($path)+.shutdown = shutdown;
             self
         }
 
-        /// How long a restart waits. Default: [`Backoff::none`].
+        /// Sets the delay before a restart. Default: [`Backoff::none`].
         #[must_use]
         pub fn backoff(mut self, backoff: Backoff) -> Self {
             self.$($path)+.backoff = backoff;
             self
         }
 
-        /// A restart budget of its own, instead of its share of the supervisor's: it then cannot
-        /// use up what its siblings may need. Default: none.
+        /// Gives the child a restart budget of its own instead of a share of the supervisor's, so
+        /// that it cannot use up what its siblings may need. Default: none.
         #[must_use]
         pub fn budget(mut self, budget: Intensity) -> Self {
             self.$($path)+.budget = Some(budget);
             self
         }
 
-        /// What happens when the budget its restarts count against is exhausted. Default:
-        /// [`OnExhausted::Escalate`].
+        /// Sets the action that is taken when the budget against which the child's restarts count
+        /// is exhausted. Default: [`OnExhausted::Escalate`].
         #[must_use]
         pub fn on_exhausted(mut self, exhausted: OnExhausted) -> Self {
             self.$($path)+.exhausted = exhausted;
             self
         }
 
-        /// On which arbiter it runs; of a supervisor, on which the workers below it do. Default:
-        /// that of its supervisor; at the root, [`Placement::Here`].
+        /// Sets the arbiter on which the child runs, or for a supervisor, the one on which the
+        /// workers below it run. Default: that of the parent; at the root, [`Placement::Here`].
         #[must_use]
         pub fn placement(mut self, placement: Placement) -> Self {
             self.$($path)+.placement = Some(placement);
             self
         }
 
-        /// How long it may have mail and handle none of it, although its arbiter lives and it is
-        /// not suspended, before it is reported as [`Stalled`](crate::EventKind::Stalled); more
-        /// than zero. The [watchdog](crate::SupervisorSpec::watchdog) looks after that, so it is
-        /// reported up to a quarter of the watchdog's limit later, and not at all without a
-        /// watchdog. Of a supervisor: of the workers below it. Default: that of its supervisor; at
+        /// Sets the time for which the child may have mail and handle none of it, although its
+        /// arbiter lives and it is not suspended, before it is reported as
+        /// [`Stalled`](crate::EventKind::Stalled); more than zero. The
+        /// [watchdog](crate::SupervisorSpec::watchdog) checks this, so the child is reported up to
+        /// a quarter of the watchdog's limit later, and not at all without a watchdog. On a
+        /// supervisor, this sets the limit of the workers below it. Default: that of the parent; at
         /// the root, never.
         #[must_use]
         pub fn stalled_after(mut self, limit: Duration) -> Self {
@@ -70,31 +72,32 @@ macro_rules! policy_methods {
             self
         }
 
-        /// What is done about it when it is stalled; of a supervisor, about the workers below it.
-        /// Default: as its supervisor says; at the root, [`OnStall::Report`].
+        /// Sets the action that is taken when the child is stalled, or for a supervisor, when a
+        /// worker below it is. Default: that of the parent; at the root, [`OnStall::Report`].
         #[must_use]
         pub fn on_stall(mut self, on_stall: OnStall) -> Self {
             self.$($path)+.on_stall = Some(on_stall);
             self
         }
 
-        /// How much it matters. Default: [`Criticality::Important`].
+        /// Sets the importance of the child. Default: [`Criticality::Important`].
         #[must_use]
         pub fn criticality(mut self, criticality: Criticality) -> Self {
             self.$($path)+.criticality = criticality;
             self
         }
 
-        /// Tags it as part of a feature; a child may have several tags. What carries a tag can be
-        /// suspended as one: see [`Tree::suspend_feature`](crate::Tree::suspend_feature).
+        /// Tags the child as part of a feature; a child may have several tags. All children with a
+        /// tag can be suspended together: see
+        /// [`Tree::suspend_feature`](crate::Tree::suspend_feature).
         #[must_use]
         pub fn feature(mut self, feature: impl Into<std::sync::Arc<str>>) -> Self {
             self.$($path)+.features.push(feature.into());
             self
         }
 
-        /// Whether its end may end its supervisor: see [`AutoShutdown`](crate::AutoShutdown).
-        /// Default: no.
+        /// Sets whether the end of the child may end its supervisor: see
+        /// [`AutoShutdown`](crate::AutoShutdown). Default: no.
         #[must_use]
         pub fn significant(mut self, significant: bool) -> Self {
             self.$($path)+.significant = significant;
@@ -103,7 +106,7 @@ macro_rules! policy_methods {
     };
 }
 
-/// What can be read back.
+/// Defines the methods that read the common settings back.
 macro_rules! policy_getters {
     ($($path:tt)+) => {
         /// See [`restart`](Self::restart).
@@ -179,18 +182,18 @@ macro_rules! policy_getters {
     };
 }
 
-/// What can be said of a worker only, and read back.
+/// Defines the methods that set and read the settings of workers only.
 macro_rules! worker_methods {
     ($($policy:ident).+; $($record:ident).+) => {
-        /// How many messages may wait for it; the bound holds for everything sent through its
-        /// [`Handle`](crate::Handle). Default: 10,000. Ignored for supervisors.
+        /// Sets the number of messages that may wait for the worker; the bound holds for everything
+        /// sent through its [`Handle`](crate::Handle). Default: 10,000. Ignored for supervisors.
         #[must_use]
         pub fn mailbox(self, messages: usize) -> Self {
             self.$($record).+.set_bound(messages);
             self
         }
 
-        /// What becomes of waiting messages when its supervisor has failed and is restarted.
+        /// Sets the treatment of waiting messages when the supervisor has failed and is restarted.
         /// Default: [`MailOnEscalation::Keep`]. Ignored for supervisors.
         #[must_use]
         pub fn mail_on_escalation(mut self, mail: MailOnEscalation) -> Self {
@@ -198,18 +201,19 @@ macro_rules! worker_methods {
             self
         }
 
-        /// Whether it takes messages while it is suspended. Default: [`MailWhileSuspended::Keep`].
-        /// Ignored for supervisors.
+        /// Sets whether the worker takes messages while it is suspended. Default:
+        /// [`MailWhileSuspended::Keep`]. Ignored for supervisors.
         #[must_use]
         pub fn mail_while_suspended(mut self, mail: MailWhileSuspended) -> Self {
             self.$($policy).+.mail_while_suspended = mail;
             self
         }
 
-        /// Drops poison mail: once this many runs in a row (at least 1) have crashed on the very
-        /// first message they took, all of one type, the messages of that type that still wait are
-        /// dropped, with an event ([`PoisonMail`](crate::EventKind::PoisonMail)); whoever waits
-        /// for an answer to one is told. Default: never. Ignored for supervisors.
+        /// Makes the worker drop poison mail: once this many runs in a row (at least 1) have
+        /// crashed on the very first message they took, all of one type, the messages of that type
+        /// that still wait are dropped, with an event
+        /// ([`PoisonMail`](crate::EventKind::PoisonMail)); callers that wait for an answer to one
+        /// get an error. Default: never. Ignored for supervisors.
         #[must_use]
         pub fn poison_after(mut self, crashes: u32) -> Self {
             self.$($policy).+.poison_after = Some(crashes.max(1));

@@ -1,4 +1,4 @@
-//! What workers inherit from their supervisors.
+//! Settings that workers inherit from their supervisors.
 
 use std::time::Duration;
 
@@ -6,27 +6,28 @@ use serde::Serialize;
 
 use super::{Placement, Policy};
 
-/// What is done about a worker that is stalled: see
+/// Action that is taken when a worker is stalled: see
 /// [`ChildSpec::stalled_after`](crate::ChildSpec::stalled_after).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum OnStall {
-    /// It is reported, and goes on.
+    /// The worker is reported, and goes on.
     #[default]
     Report,
-    /// It is killed, too. That counts as a failure: [`ExitReason::Stalled`](crate::ExitReason).
+    /// The worker is reported and killed, which counts as a failure:
+    /// [`ExitReason::Stalled`](crate::ExitReason).
     Restart,
 }
 
-/// How long a worker may have mail and handle none of it.
+/// Time for which a worker may have mail and handle none of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StallLimit {
     pub(crate) after: Duration,
     pub(crate) action: OnStall,
 }
 
-/// What holds for workers that do not say otherwise.
+/// Settings of workers that do not say otherwise.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Defaults {
     pub(crate) placement: Placement,
@@ -35,7 +36,7 @@ pub(crate) struct Defaults {
 }
 
 impl Defaults {
-    /// What holds below a child with that policy, and for that child.
+    /// Returns the defaults for a child with that policy and for all below it.
     pub(crate) fn for_those_below(&self, policy: &Policy) -> Self {
         Self {
             placement: policy.placement.as_ref().unwrap_or(&self.placement).clone(),

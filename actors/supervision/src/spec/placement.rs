@@ -1,4 +1,4 @@
-//! On which arbiter a child runs.
+//! Placement of children on arbiters.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::events::text;
 
-/// On which arbiter (a thread) a worker runs. Workers inherit it from their supervisor; supervisors
+/// Arbiter (a thread) on which a worker runs. Workers inherit it from their supervisor; supervisors
 /// themselves always run where the tree was started. Work that may block is better placed
 /// elsewhere: only there can the [watchdog](crate::SupervisorSpec::watchdog) spare its neighbours.
 ///
@@ -18,33 +18,34 @@ use crate::events::text;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Placement {
-    /// The arbiter that started the tree: messages between children there need no thread to be
-    /// woken.
+    /// The worker runs on the arbiter that started the tree: messages between children there need
+    /// no thread to be woken.
     #[default]
     Here,
-    /// The tree's pool, a group of [as many arbiters](crate::SupervisorSpec::arbiters) as there are
-    /// cores.
+    /// The worker runs on an arbiter of the tree's pool, a group of [as many
+    /// arbiters](crate::SupervisorSpec::arbiters) as there are cores.
     Pool,
-    /// A group that the root [declares](crate::SupervisorSpec::group).
+    /// The worker runs on an arbiter of a group that the root
+    /// [declares](crate::SupervisorSpec::group).
     Group(#[serde(serialize_with = "text")] Arc<str>),
-    /// An arbiter of its own.
+    /// The worker runs on an arbiter of its own.
     Own,
-    /// The arbiter of the worker at this path. For children that talk to each other a lot. The other
-    /// is declared earlier in the order of starting, or may be added to a dynamic supervisor that
-    /// is; a declaration that says anything else is refused. If the other has no arbiter when this
-    /// one is assigned (it was not started yet, or its arbiter is blocked), this one runs on that of
-    /// the tree, with a warning in the log.
+    /// The worker runs on the arbiter of the worker at this path. Meant for children that talk to
+    /// each other a lot. The other is declared earlier in the order of starting, or may be added to
+    /// a dynamic supervisor that is; a declaration that says anything else is refused. If the other
+    /// has no arbiter when this one is assigned (it was not started yet, or its arbiter is
+    /// blocked), this one runs on that of the tree, with a warning in the log.
     With(#[serde(serialize_with = "text")] Arc<str>),
 }
 
 impl Placement {
-    /// The group of that name: see [`Placement::Group`].
+    /// Returns the placement in the group of that name: see [`Placement::Group`].
     #[must_use]
     pub fn group(name: impl Into<Arc<str>>) -> Self {
         Self::Group(name.into())
     }
 
-    /// The arbiter of the child at `path`: see [`Placement::With`].
+    /// Returns the placement on the arbiter of the child at `path`: see [`Placement::With`].
     #[must_use]
     pub fn with(path: impl Into<Arc<str>>) -> Self {
         Self::With(path.into())

@@ -1,4 +1,4 @@
-//! The declaration of a supervisor.
+//! Declarations of supervisors.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -15,14 +15,14 @@ use crate::{
     supervisor::handle::SupervisorHandle,
 };
 
-/// How long a child may block its arbiter, unless the root says otherwise.
+/// Default limit of the time for which a child may block its arbiter.
 const WATCHDOG: Duration = Duration::from_secs(10);
 
 /// Default limit of replacements of blocked arbiters in each group.
 const REPLACEMENTS: u32 = 10;
 const REPLACEMENTS_WITHIN: Duration = Duration::from_secs(3_600);
 
-/// The declaration of a supervisor and all that is below it.
+/// Declaration of a supervisor and all that is below it.
 pub struct SupervisorSpec {
     pub(crate) policy: Policy,
     pub(crate) record: Arc<ChildRecord>,
@@ -41,33 +41,34 @@ impl fmt::Debug for SupervisorSpec {
 }
 
 impl SupervisorSpec {
-    /// A supervisor that restarts a failed child alone: see [`Strategy::OneForOne`].
+    /// Declares a supervisor that restarts a failed child alone: see [`Strategy::OneForOne`].
     #[must_use]
     pub fn one_for_one(name: impl Into<String>) -> Self {
         Self::new(name, Strategy::OneForOne)
     }
 
-    /// A supervisor that restarts all children when one fails: see [`Strategy::OneForAll`].
+    /// Declares a supervisor that restarts all children when one fails: see
+    /// [`Strategy::OneForAll`].
     #[must_use]
     pub fn one_for_all(name: impl Into<String>) -> Self {
         Self::new(name, Strategy::OneForAll)
     }
 
-    /// A supervisor that restarts a failed child and those declared after it: see
+    /// Declares a supervisor that restarts a failed child and those declared after it: see
     /// [`Strategy::RestForOne`].
     #[must_use]
     pub fn rest_for_one(name: impl Into<String>) -> Self {
         Self::new(name, Strategy::RestForOne)
     }
 
-    /// A supervisor whose children are added at run time, through its
+    /// Declares a supervisor whose children are added at run time, through its
     /// [`handle`](Self::handle): see [`Strategy::Dynamic`].
     #[must_use]
     pub fn dynamic(name: impl Into<String>) -> Self {
         Self::new(name, Strategy::Dynamic)
     }
 
-    /// A supervisor without children, with OTP's default intensity of 1 restart in 5 s.
+    /// Declares a supervisor without children, with OTP's default intensity of 1 restart in 5 s.
     #[must_use]
     pub fn new(name: impl Into<String>, strategy: Strategy) -> Self {
         let (record, requests) = ChildRecord::supervisor(name.into(), strategy);
@@ -96,45 +97,47 @@ impl SupervisorSpec {
     policy_methods!(policy);
     policy_getters!(policy);
 
-    /// How many restarts of its children it tolerates. Default: 1 in 5 s.
+    /// Sets the number of restarts of its children that the supervisor tolerates. Default: 1 in 5
+    /// s.
     #[must_use]
     pub fn intensity(mut self, intensity: Intensity) -> Self {
         self.body.options.intensity = intensity;
         self
     }
 
-    /// Returns whether the end of significant children ends it. Default: never.
+    /// Sets whether the end of significant children ends the supervisor. Default: never.
     #[must_use]
     pub fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
         self.body.options.auto_shutdown = auto_shutdown;
         self
     }
 
-    /// How many children it may have at a time (dynamic supervisors only; at least 1). Default: no
-    /// limit.
+    /// Sets the number of children that the supervisor may have at a time (dynamic supervisors
+    /// only; at least 1). Default: no limit.
     #[must_use]
     pub fn max_children(mut self, max: usize) -> Self {
         self.body.options.max_children = Some(max);
         self
     }
 
-    /// On the root of a tree: how many arbiters [`Placement::Pool`] uses (at least 1). Default: one
-    /// for each core.
+    /// Sets the number of arbiters that [`Placement::Pool`] uses (at least 1), on the root of a
+    /// tree only. Default: one for each core.
     #[must_use]
     pub fn arbiters(self, arbiters: usize) -> Self {
         self.group(POOL, arbiters)
     }
 
-    /// On the root of a tree: declares a group of arbiters (at least 1) for [`Placement::Group`].
+    /// Declares a group of arbiters (at least 1) for [`Placement::Group`], on the root of a tree
+    /// only.
     #[must_use]
     pub fn group(mut self, name: impl Into<Arc<str>>, arbiters: usize) -> Self {
         self.body.options.groups.set(name.into(), arbiters);
         self
     }
 
-    /// On the root of a tree: how many blocked arbiters of each group are replaced, and how many of
-    /// those that single children have for themselves. The thread of each is lost until what blocks
-    /// it returns, if ever. Default: 10 in an hour.
+    /// Sets the number of blocked arbiters that are replaced in each group, and among the arbiters
+    /// that single children have for themselves, on the root of a tree only. The thread of each is
+    /// lost until what blocks it returns, if ever. Default: 10 in an hour.
     ///
     /// An arbiter over the limit is not replaced
     /// ([`ArbiterNotReplaced`](crate::EventKind::ArbiterNotReplaced)): children of the group run on
@@ -145,17 +148,18 @@ impl SupervisorSpec {
         self
     }
 
-    /// On the root of a tree: how long a child may block its arbiter (a thread) before the
-    /// watchdog acts; more than zero. Default: 10 s. `None`: never; no thread is started for it.
+    /// Sets the time for which a child may block its arbiter (a thread) before the watchdog acts;
+    /// more than zero. Set on the root of a tree only. With `None` the watchdog never acts, and no
+    /// thread is started for it. Default: 10 s.
     ///
-    /// The watchdog runs on a thread of its own. When an arbiter has made no progress for this
-    /// long (up to a quarter more), the child that blocks it is reported as
-    /// [`Stuck`](crate::EventKind::Stuck), with the type of the message in hand. What follows
-    /// depends on its [`Placement`]:
+    /// The watchdog runs on a thread of its own. When an arbiter has made no progress for this long
+    /// (up to a quarter more), the child that blocks it is reported as
+    /// [`Stuck`](crate::EventKind::Stuck), with the type of the message being handled. The
+    /// consequence depends on its [`Placement`]:
     ///
     /// - On an arbiter of a group or of its own, its run ends with
-    ///   [`ExitReason::Stuck`](crate::ExitReason::Stuck), an abnormal exit like any other, and what
-    ///   is rebuilt of it is rebuilt on a fresh arbiter. So are its neighbours there
+    ///   [`ExitReason::Stuck`](crate::ExitReason::Stuck), an abnormal exit like any other, and
+    ///   whatever is restarted of it is restarted on a fresh arbiter. So are its neighbours there
     ///   ([`Moved`](crate::EventKind::Moved)): addresses and mailboxes stay, their restart counts
     ///   against no budget, their supervisors' strategies hold, and a temporary one ends. No hook
     ///   of a run that is abandoned is called; its actor is dropped on its thread, if that ever
@@ -186,13 +190,13 @@ impl SupervisorSpec {
         self
     }
 
-    /// The name, unique among its siblings.
+    /// Returns the name, which is unique among the siblings.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.record.name
     }
 
-    /// See [`Strategy`].
+    /// Returns the strategy: see [`Strategy`].
     #[must_use]
     pub fn get_strategy(&self) -> Strategy {
         self.body.options.strategy
@@ -228,14 +232,14 @@ impl SupervisorSpec {
         self.body.options.watchdog
     }
 
-    /// The children declared so far, in their order.
+    /// Returns the children declared so far, in their order.
     #[must_use]
     pub fn get_children(&self) -> &[ChildSpec] {
         &self.body.children
     }
 
-    /// The handle through which children are added and operated at run time. It works from now
-    /// on: what is asked of it before the tree is started waits until it is.
+    /// Returns the handle through which children are added and operated at run time. The handle
+    /// works at once: requests that are made before the tree is started wait until it is.
     #[must_use]
     pub fn handle(&self) -> SupervisorHandle {
         self.handle.clone()

@@ -1,4 +1,4 @@
-//! The declaration of a worker whose type is known.
+//! Declarations of workers whose type is known.
 
 use std::{fmt, future::Future, time::Duration};
 
@@ -13,13 +13,14 @@ use crate::{
     intensity::Intensity,
 };
 
-/// The declaration of a worker: made by [`worker`] or [`worker_async`].
+/// Declaration of a worker, made by [`worker`] or [`worker_async`].
 pub struct WorkerSpec<A: Actor<Context = Context<A>>> {
     spec: ChildSpec,
     handle: Handle<A>,
 }
 
-/// Declares a worker that `build` builds anew for each incarnation: at once, and without failing.
+/// Declares a worker that `build` builds again for each incarnation, synchronously and without
+/// failing.
 ///
 /// ```
 /// # use deia_supervision::prelude::*;
@@ -42,8 +43,8 @@ where
     }))
 }
 
-/// Declares a worker that `build` builds anew for each incarnation from `deps`, of which it gets a
-/// clone each time. It may take its time, and it may fail: see [`child`].
+/// Declares a worker that `build` builds again for each incarnation from `deps`, of which it gets a
+/// clone each time. `build` may take its time, and may fail: see [`child`].
 ///
 /// ```
 /// # use deia_supervision::prelude::*;
@@ -85,14 +86,14 @@ impl<A: Actor<Context = Context<A>>> WorkerSpec<A> {
     policy_getters!(spec.policy);
     worker_methods!(spec.policy; spec.record);
 
-    /// The name, unique among its siblings.
+    /// Returns the name, which is unique among the siblings.
     #[must_use]
     pub fn name(&self) -> &str {
         self.spec.name()
     }
 
-    /// The address of the worker, which works from now on: what is sent before the tree is started
-    /// waits.
+    /// Returns the address of the worker, which works at once: messages that are sent before the
+    /// tree is started wait.
     #[must_use]
     pub fn handle(&self) -> Handle<A> {
         self.handle.clone()
