@@ -1,7 +1,7 @@
-//! The task behind a supervisor: carries out what `plan` decides, and decides nothing itself.
+//! The task behind a supervisor, which carries out what `plan` decides, and decides nothing itself.
 //!
-//! It never waits for a child: starting and stopping are requests, and the children's signals say
-//! when they are done. So it can be asked, and stopped, at any time.
+//! The task never waits for a child: starting and stopping are requests, and the children's signals
+//! say when they are done. So the supervisor can be sent requests, and be stopped, at any time.
 //!
 //! # Phases of a child
 //!
@@ -91,10 +91,10 @@ use crate::{
     totals::Totals,
 };
 
-/// What the supervisors of a tree share.
+/// State that the supervisors of a tree share.
 pub(crate) struct Shared {
     pub(crate) events: Events,
-    /// What is suspended as a whole.
+    /// Rules that say which features and criticalities are suspended as a whole.
     pub(crate) rules: Rules,
     pub(crate) totals: Arc<Totals>,
     pub(crate) pool: ArbiterPool,
@@ -107,33 +107,34 @@ pub(crate) struct Supervisor {
     line: SupervisorLine,
     shared: Arc<Shared>,
     options: Options,
-    /// Of workers that say nothing else.
+    /// Settings of workers that do not set their own.
     defaults: Defaults,
     children: Children,
     state: SupervisorState,
     group: Option<Group>,
     window: Window,
     timers: BTreeSet<(Instant, Alarm)>,
-    /// When the next start may have taken too long.
+    /// Time at which the next start may have taken too long.
     starts_due: Option<Instant>,
     requests: mpsc::Receiver<Request>,
     signals: UnboundedReceiver<ChildSignal>,
     signal_sender: UnboundedSender<ChildSignal>,
     turns: Turns,
     incarnation: u64,
-    /// It is down for longer, and says so to whoever asks it for something.
+    /// Reason for which the supervisor is down for longer, if it is. Requests are then answered
+    /// with an error.
     parked: Option<Parked>,
-    /// Its last incarnation has failed.
+    /// True if the last incarnation has failed.
     failed: bool,
     random: u64,
-    /// Room to build paths in.
+    /// Buffer for building paths.
     scratch: String,
 }
 
 enum SupervisorState {
-    /// Down; waits to be started.
+    /// The supervisor is down and waits to be started.
     Idle,
-    /// Brings its children up for the first time in this incarnation.
+    /// The supervisor brings its children up for the first time in this incarnation.
     Starting,
     Up,
     Stopping(ShuttingDown),
@@ -141,7 +142,7 @@ enum SupervisorState {
 
 struct ShuttingDown {
     kind: SignalKind,
-    /// Children that were added at run time are kept.
+    /// True if children that were added at run time are kept.
     keeps_added: bool,
     /// Children at or after it are down.
     cursor: ChildId,
@@ -235,7 +236,7 @@ impl Supervisor {
                 child.record.forget_restarts();
                 child.attempt = 0;
                 child.has_been_up = false;
-                // What is suspended as part of something may not be so any more.
+                // A child that was suspended as part of a whole may not be so any more.
                 match child.suspended_by_hand.clone() {
                     Some(suspended) => self.keep_suspended(id, suspended),
                     None => drop(self.children.set(id, ChildPhase::Restarting)),
@@ -345,7 +346,7 @@ impl Supervisor {
         }
     }
 
-    /// A child is not ready in time: it is stopped, and has failed to start. One that cannot even
+    /// Stops a child that is not ready in time, which has failed to start. A child that cannot even
     /// be stopped is given up.
     fn on_start_too_slow(&mut self, id: ChildId) {
         let Some(child) = self.children.get_mut(id) else {
@@ -422,7 +423,7 @@ impl Supervisor {
         }
     }
 
-    /// A number in `0.0..1.0` (xorshift); only spreads delays.
+    /// Returns a number in `0.0..1.0` (xorshift), which is only used to spread delays.
     fn random_fraction(&mut self) -> f64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;

@@ -6,20 +6,21 @@ use crate::{spec::Restart, state::ChildState};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AfterStop {
     Restart,
-    /// Somebody asked for it to be stopped and started: its `turn` says who.
+    /// The child is started again, because somebody asked for it to be stopped and started: its
+    /// `turn` says who.
     Bounce,
     Down(ChildState),
     Remove,
 }
 
 impl AfterStop {
-    /// What follows when a child that is stopping already, with this to follow, is to be stopped
-    /// for something else.
+    /// Returns the step for a child that is already being stopped for `self`, when it is to be
+    /// stopped for `other` as well.
     pub(super) fn and(self, other: Self) -> Self {
         match (self, other) {
-            // Somebody was told, or will be, that it is gone.
+            // The removal was reported to somebody, or will be.
             (Self::Remove, _) => Self::Remove,
-            // It stays suspended, whatever becomes of its supervisor.
+            // The child stays suspended, whatever happens to its supervisor.
             (Self::Down(ChildState::Suspended), Self::Down(ChildState::Declared)) => self,
             (_, other) => other,
         }

@@ -1,4 +1,4 @@
-//! Taking children in, and letting them go.
+//! Adding and removing children.
 
 use std::{
     cell::Cell,
@@ -24,8 +24,7 @@ use crate::{
 };
 
 impl Supervisor {
-    /// Takes a child in: registers it, but does not start it. A worker gets its task when it is
-    /// started.
+    /// Registers a child, but does not start it. A worker gets its task when it is started.
     pub(super) fn attach(&mut self, spec: ChildSpec, declared: bool) -> ChildId {
         let id = self.children.next_id();
         let ChildSpec {
@@ -128,7 +127,7 @@ fn line(
     }
 }
 
-/// What a worker gets its task from.
+/// Source of the tasks of workers.
 pub(super) struct Assigner<'a> {
     pub(super) shared: &'a Shared,
     pub(super) defaults: &'a Defaults,
@@ -160,7 +159,7 @@ impl Assigner<'_> {
         Ok(())
     }
 
-    /// A place on the arbiter that `placement` says.
+    /// Acquires a slot on the arbiter that `placement` says.
     fn acquire(&self, placement: &Placement) -> Result<SlotGuard, String> {
         let pool = &self.shared.pool;
         if *placement == Placement::Here {

@@ -1,4 +1,4 @@
-//! The children of one supervisor, in their order, and what each is doing.
+//! The children of one supervisor, in their order, with the phase of each.
 
 use std::{
     collections::{BTreeMap, btree_map},
@@ -27,41 +27,43 @@ pub(super) struct Child {
     pub(super) policy: Arc<Policy>,
     pub(super) control: ControlSender,
     pub(super) assignment: Assignment,
-    /// Declared with its supervisor, rather than added at run time.
+    /// True if the child was declared with its supervisor, rather than added at run time.
     pub(super) declared: bool,
     phase: ChildPhase,
     pub(super) incarnation: u64,
     pub(super) window: Window,
-    /// Restarts in a row.
+    /// Number of restarts in a row.
     pub(super) attempt: u32,
     pub(super) up_since: Option<Instant>,
-    /// Where it was moved to, whatever its specification says.
+    /// Placement that the child was moved to, which overrides the one in its specification.
     pub(super) moved_to: Option<Placement>,
-    /// Where it goes back to if its first start where it was moved to fails.
+    /// Placement that the child goes back to if its first start after a move fails.
     moved_from: Option<Option<Placement>>,
-    /// It was told to die, because it handled nothing.
+    /// True if the child was killed because it handled none of its mail.
     pub(super) is_stalled: bool,
-    /// It is to get another task before it is started again.
+    /// True if the child must get another task before it is started again.
     pub(super) is_moving: bool,
-    /// When its own timer fires: its restart, or the end of patience with its stop.
+    /// Time at which the child's own timer fires: its restart is due, or its stop has taken too
+    /// long.
     pub(super) timer: Option<Instant>,
-    /// Why it is to be started when its turn comes, if not to restart it.
+    /// Cause of the start when the child's turn comes, if it is not a restart.
     pub(super) deferred_start: Option<StartCause>,
-    /// Who waits for it to be down.
+    /// Callers that wait for the child to be down.
     pub(super) stop_replies: Vec<ChildReply>,
-    /// It was not ready in time, and was told to stop.
+    /// True if the child was not ready in time, and was asked to stop.
     pub(super) start_timed_out: bool,
-    /// By when it is to be ready, if it is starting and there is a limit.
+    /// Time by which the child must be ready, if it is starting and there is a limit.
     pub(super) start_due: Option<Instant>,
-    /// It has been up since its supervisor began.
+    /// True if the child has been up since its supervisor began.
     pub(super) has_been_up: bool,
-    /// It was suspended by its path, not as part of something: only by its path is it resumed.
+    /// Suspension of the child by its own path, rather than as part of a whole. Such a child is
+    /// resumed only by its path.
     pub(super) suspended_by_hand: Option<Suspended>,
-    /// The last reason it was told for being down.
+    /// Last reason for being down that was reported to the child.
     parked: Option<Parked>,
 }
 
-/// Who runs a worker, and where. A supervisor runs itself.
+/// Task that runs a worker, and the arbiter it runs on. A supervisor runs itself.
 #[derive(Default)]
 pub(super) struct Assignment {
     pub(super) worker: Option<Arc<dyn WorkerBody>>,
@@ -69,7 +71,7 @@ pub(super) struct Assignment {
 }
 
 impl Assignment {
-    /// It has no worker task, and needs one to start.
+    /// Returns true if the child has no worker task, and needs one to start.
     pub(super) fn is_unassigned(&self) -> bool {
         self.worker.is_some() && self.slot_guard.is_none()
     }
@@ -94,13 +96,13 @@ pub(super) enum ChildPhase {
     Stopping(AfterStop),
 }
 
-/// Why a child is being started.
+/// Cause of the start of a child.
 pub(super) enum StartCause {
     Initial,
     Added(StartReply),
-    /// It was down, and is to run again by hand.
+    /// The child was down, and somebody asked for it to run again.
     Manual(ChildReply),
-    /// It was to run, and was stopped to be started anew, here or elsewhere.
+    /// The child was to run, and was stopped to be started again, here or elsewhere.
     Bounced(ChildReply),
     Resumed(ChildReply),
     Again,
@@ -140,8 +142,9 @@ impl Child {
         }
     }
 
-    /// Supervisors answer requests accordingly; workers refuse questions, and some of them mail.
-    /// `inherited`: why its supervisor stays down, if it does.
+    /// Reports to the child why it is down. Supervisors answer requests accordingly; workers refuse
+    /// questions, and some of them mail. `inherited` is the reason for which the supervisor stays
+    /// down, if it does.
     fn tell_why_it_is_down(&mut self, inherited: Option<Parked>) {
         let parked = match (self.phase.parked(), inherited) {
             (Some(Parked::Suspended), _) => Some(Parked::Suspended),
@@ -174,23 +177,23 @@ impl Child {
         &self.phase
     }
 
-    /// Returns whether it runs on another arbiter than its supervisor.
+    /// Returns true if the child runs on another arbiter than its supervisor.
     pub(super) fn is_elsewhere(&self) -> bool {
         self.record.slot() != HERE
     }
 
-    /// Has it run elsewhere from its next start on.
+    /// Makes the child run elsewhere from its next start on.
     pub(super) fn move_to(&mut self, placement: Placement) {
         let before = self.moved_to.replace(placement);
         self.moved_from.get_or_insert(before);
     }
 
-    /// It came up where it was moved to.
+    /// Keeps the new placement, because the child came up there.
     pub(super) fn stay_moved(&mut self) {
         self.moved_from = None;
     }
 
-    /// It did not come up where it was moved to, if it was moved: undoes that.
+    /// Undoes the last move, if there was one, because the child did not come up there.
     pub(super) fn move_back(&mut self) {
         if let Some(before) = self.moved_from.take() {
             self.moved_to = before;
@@ -198,13 +201,13 @@ impl Child {
         }
     }
 
-    /// Takes its task away; the next start gives it another. The lease has been ended.
+    /// Takes the child's task away; the next start gives it another. The lease has been ended.
     pub(super) fn unassign(&mut self) {
         self.record.set_slot(NOWHERE);
         self.assignment.slot_guard = None;
     }
 
-    /// Ends what its task may do, and takes it away. For one that is down.
+    /// Ends the lease of the child's task, and takes the task away. The child must be down.
     pub(super) fn release(&mut self) {
         if !self.assignment.is_unassigned() {
             self.record.fence.end_lease();
@@ -225,7 +228,7 @@ impl ChildPhase {
         }
     }
 
-    /// Why it stays down, if it does.
+    /// Returns the reason for which the child stays down, if it does.
     fn parked(&self) -> Option<Parked> {
         match self {
             Self::Down(ChildState::Suspended) => Some(Parked::Suspended),
@@ -244,13 +247,14 @@ impl ChildPhase {
     }
 }
 
-/// Ordered by id, which is the order of starting. (Names are found in the record's `ChildIndex`.)
+/// Children, ordered by id, which is the order of starting. (Names are found in the record's
+/// `ChildIndex`.)
 #[derive(Default)]
 pub(super) struct Children {
     by_id: BTreeMap<ChildId, Child>,
     last: ChildId,
     counts: Counts,
-    /// Those that are down, or were, and whose phase has changed in this turn.
+    /// Children that are down, or were, and whose phase has changed in this turn.
     changed: Vec<ChildId>,
 }
 
@@ -270,7 +274,7 @@ pub(super) struct ChildEntry<'a> {
 }
 
 impl ChildEntry<'_> {
-    /// Puts it into another phase; the phase it was in.
+    /// Puts the child into another phase and returns the one it was in.
     pub(super) fn set(&mut self, phase: ChildPhase) -> ChildPhase {
         let (child, counts) = (&mut *self.child, &mut *self.counts);
         let was_over = is_over(child);
@@ -331,7 +335,7 @@ impl Children {
         self.by_id.get_mut(&id)
     }
 
-    /// A child, to be looked at and changed without looking it up again.
+    /// Returns a child, to be read and changed without looking it up again.
     pub(super) fn entry(&mut self, id: ChildId) -> Option<ChildEntry<'_>> {
         let child = self.by_id.get_mut(&id)?;
         Some(ChildEntry {
@@ -342,23 +346,23 @@ impl Children {
         })
     }
 
-    /// Puts a child into another phase; the phase it was in.
+    /// Puts a child into another phase and returns the one it was in.
     pub(super) fn set(&mut self, id: ChildId, phase: ChildPhase) -> Option<ChildPhase> {
         Some(self.entry(id)?.set(phase))
     }
 
-    /// Children that are up, coming up or going down.
+    /// Returns the number of children that are up, coming up or going down.
     pub(super) fn active(&self) -> usize {
         self.counts.active
     }
 
-    /// Significant children that run, or are about to.
+    /// Returns the number of significant children that run, or are about to.
     pub(super) fn significant(&self) -> usize {
         self.counts.significant
     }
 
-    /// Tells those that went down in this turn if they stay so. (Not at once: one that has ended may
-    /// be about to be restarted.)
+    /// Reports to the children that went down in this turn whether they stay down. (Not at once: a
+    /// child that has ended may be about to be restarted.)
     pub(super) fn park_changed(&mut self, inherited: Option<Parked>) {
         for id in std::mem::take(&mut self.changed) {
             let Some(child) = self.by_id.get_mut(&id) else {
@@ -368,14 +372,14 @@ impl Children {
         }
     }
 
-    /// Tells all why their supervisor stays down, or that it does not any more.
+    /// Reports to all children why their supervisor stays down, or that it no longer does.
     pub(super) fn park_all(&mut self, inherited: Option<Parked>) {
         for child in self.by_id.values_mut() {
             child.tell_why_it_is_down(inherited);
         }
     }
 
-    /// Children that are supervisors.
+    /// Returns the number of children that are supervisors.
     pub(super) fn supervisors(&self) -> usize {
         self.counts.supervisors
     }
@@ -392,7 +396,7 @@ impl Children {
         self.by_id.values()
     }
 
-    /// The first child at or after `id`.
+    /// Returns the first child at or after `id`.
     pub(super) fn at_or_after(&self, id: ChildId) -> Option<(ChildId, &Child)> {
         self.by_id
             .range(id..)
@@ -400,7 +404,7 @@ impl Children {
             .map(|(id, child)| (*id, child))
     }
 
-    /// The last child in `from..before`.
+    /// Returns the last child in `from..before`.
     pub(super) fn last_in(&self, from: ChildId, before: ChildId) -> Option<(ChildId, &Child)> {
         let range = from..before.max(from);
         self.by_id
@@ -410,8 +414,8 @@ impl Children {
     }
 }
 
-/// Whether an automatic shutdown need not wait for it: it has ended, and nobody is about to start
-/// it. (One that is suspended is to be resumed.)
+/// Returns true if an automatic shutdown need not wait for the child, because it has ended and
+/// nobody is about to start it. (A suspended child is to be resumed.)
 fn is_over(child: &Child) -> bool {
     matches!(
         child.phase,

@@ -1,4 +1,4 @@
-//! What becomes of the children on an arbiter that makes no progress.
+//! Evacuation of the children on an arbiter that makes no progress.
 
 use std::sync::Arc;
 
@@ -18,14 +18,15 @@ use crate::{
 };
 
 impl Supervisor {
-    /// Takes the children away from a blocked arbiter. The one that blocks it has failed; the
-    /// others are rebuilt elsewhere, which counts as nobody's failure.
+    /// Takes the children away from a blocked arbiter. The child that blocks it has failed; the
+    /// others are restarted elsewhere, which counts as nobody's failure.
     pub(super) fn on_blocked(&mut self, blocked: Blocked) {
         if let Some(blocked_by) = blocked.blocked_by {
             if !self.revoke(blocked_by.id, Some(blocked_by)) {
                 return; // it came back in time
             }
-            // First, so that it is paid for before a group is opened on behalf of the others.
+            // Handled first, so that it is counted before a group is opened on behalf of the
+            // others.
             self.on_stuck(blocked_by);
         }
         let mut rebuilt = Vec::new();
@@ -39,8 +40,8 @@ impl Supervisor {
         self.rebuild(&rebuilt);
     }
 
-    /// Ends the lease of a child's worker task: of one that is stuck in the poll that was seen, or
-    /// of one that is not being polled.
+    /// Ends the lease of a child's worker task, if the task is stuck in the poll that was seen, or
+    /// is not being polled.
     fn revoke(&mut self, id: ChildId, stuck: Option<BlockedBy>) -> bool {
         let Some(child) = self.children.get_mut(id) else {
             return false;
@@ -61,8 +62,8 @@ impl Supervisor {
         true
     }
 
-    /// A sibling of the one that is stuck lost its run. Whether it is to be rebuilt together with
-    /// others.
+    /// Handles a sibling of the stuck child that lost its run. Returns true if it must be restarted
+    /// together with others.
     fn evacuate(&mut self, id: ChildId) -> bool {
         let Some(child) = self.children.get(id) else {
             return false;
@@ -106,7 +107,7 @@ impl Supervisor {
         }
     }
 
-    /// Starts those that lost their run, and whoever is restarted together with them.
+    /// Starts the children that lost their run, and those that are restarted together with them.
     fn rebuild(&mut self, ids: &[ChildId]) {
         let Some(first) = ids.first() else {
             return;
@@ -122,8 +123,8 @@ impl Supervisor {
         }
     }
 
-    /// The arbiter of a child was stopped, by something that is not this runtime. What was running
-    /// there was dropped; the next run is on another.
+    /// Handles the stop of a child's arbiter by something outside this runtime. Everything that was
+    /// running there was dropped; the next run is on another arbiter.
     pub(super) fn on_task_lost(&mut self, id: ChildId, lease: u32) {
         let Some(child) = self.children.get_mut(id) else {
             return;
@@ -150,11 +151,11 @@ impl Supervisor {
         }
     }
 
-    /// A child did not end although its time was up: whatever runs it is given up.
+    /// Gives up the task of a child that did not end although its time was up.
     pub(super) fn abandon_task(&mut self, id: ChildId) -> Option<&'static str> {
         let child = self.children.get_mut(id)?;
         let snapshot = child.record.fence.end_lease();
-        // Whoever asked what it works on gets no answer from it any more.
+        // The caller whose question is being handled gets no answer from this run any more.
         child.record.notify_revoked();
         child.record.clear_stuck();
         child.unassign();

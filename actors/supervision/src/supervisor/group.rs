@@ -1,4 +1,4 @@
-//! Bringing several children down and up in order.
+//! Stopping and starting several children in order.
 
 use tokio::time::Instant;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{record::ChildId, signal::SignalKind, state::ChildState};
 
-/// A restart of several children: first those at or after `from` are stopped, the last one first,
+/// Restart of several children: first those at or after `from` are stopped, the last one first,
 /// then they are started in order.
 pub(super) struct Group {
     from: ChildId,
@@ -31,7 +31,7 @@ enum Stage {
 }
 
 impl Group {
-    /// All children are down; start those that are to be started.
+    /// Returns a group whose children are all down, and that starts those that are to be started.
     pub(super) fn starting() -> Self {
         Self {
             from: 0,
@@ -67,7 +67,7 @@ impl Supervisor {
         });
     }
 
-    /// Returns whether a restart under way is about to stop this child.
+    /// Returns true if a restart under way is about to stop this child.
     pub(super) fn is_going_down(&self, id: ChildId) -> bool {
         self.group
             .as_ref()
@@ -148,14 +148,14 @@ impl Supervisor {
                     .children
                     .get_mut(id)
                     .and_then(|child| child.deferred_start.take());
-                // One that was added later, or has been up, does not keep its supervisor from
+                // A child that was added later, or has been up, does not keep its supervisor from
                 // starting.
                 let why = deferred_start.unwrap_or(match self.state {
                     SupervisorState::Starting if is_first_start => StartCause::Initial,
                     _ => StartCause::Again,
                 });
                 self.start_child(id, why);
-                // Unless it was held back, because it is part of something suspended.
+                // The child may have been held back, because it is part of something suspended.
                 let is_starting = |child: &Child| child.phase().is_active();
                 let waits = self.children.get(id).is_some_and(is_starting);
                 (Some(Stage::Starting { cursor: id }), !waits)
@@ -193,7 +193,7 @@ impl Supervisor {
                     return self.stop_child(id, AfterStop::Down(ChildState::Declared));
                 }
                 ChildPhase::Stopping(_) => return,
-                // It must not come up behind the cursor when its time has come.
+                // The child must not come up behind the cursor when its restart is due.
                 ChildPhase::Restarting => {
                     self.finish_stop(id, AfterStop::Down(ChildState::Declared))
                 }
@@ -205,7 +205,8 @@ impl Supervisor {
         }
     }
 
-    /// All children are down: forgets those that were added at run time, reports, and parks.
+    /// Completes a shutdown once all children are down: forgets those that were added at run time,
+    /// reports, and parks.
     fn shutdown_done(&mut self) {
         self.timers.clear();
         self.starts_due = None;

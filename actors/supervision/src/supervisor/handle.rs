@@ -1,4 +1,4 @@
-//! What is asked of a running supervisor, and the handle to ask it.
+//! Requests to a running supervisor, and the handle that sends them.
 
 use std::{fmt, sync::Arc};
 
@@ -14,7 +14,7 @@ use crate::{
     state::{ChildState, Kind},
 };
 
-/// Requests that may wait at a supervisor; who asks more waits to be let in.
+/// Number of requests that may wait at a supervisor; senders of more wait for room.
 pub(crate) const REQUEST_QUEUE: usize = 256;
 
 pub(crate) type Reply<T> = oneshot::Sender<T>;
@@ -26,7 +26,7 @@ pub(crate) enum Request {
     On(String, Operation, ChildReply),
     Which(Reply<Vec<ChildInfo>>),
     Count(Reply<ChildCounts>),
-    /// Has the supervisor itself panic.
+    /// Makes the supervisor itself panic.
     #[cfg(test)]
     Panic,
 }
@@ -36,56 +36,57 @@ pub(crate) enum Operation {
     Terminate,
     Restart,
     Delete,
-    /// Because of itself.
+    /// Suspend the child by itself, not as part of a whole.
     Suspend(Suspended),
     Resume,
-    /// Suspend it if it is part of something that is suspended.
+    /// Suspend the child if it is part of something that is suspended.
     Enforce,
-    /// Resume it if it was suspended as part of something, and is not any more.
+    /// Resume the child if it was suspended as part of something, and is not any more.
     Release,
-    /// Stop it, if it is running, and start it.
+    /// Stop the child, if it is running, and start it.
     Bounce,
-    /// Have it run on another arbiter.
+    /// Make the child run on another arbiter.
     Move(Placement),
-    /// End its run as if it had failed.
+    /// End the run of the child as if it had failed.
     #[cfg(any(test, feature = "testing"))]
     Fail,
 }
 
-/// One child, as [`SupervisorHandle::which_children`] reports it.
+/// Description of one child, as [`SupervisorHandle::which_children`] reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ChildInfo {
-    /// Name among its siblings.
+    /// Name of the child, which is unique among its siblings.
     #[serde(serialize_with = "text")]
     pub name: Arc<str>,
-    /// Worker or supervisor.
+    /// Kind of the child: worker or supervisor.
     pub kind: Kind,
-    /// What it is doing.
+    /// State that the child is in.
     pub state: ChildState,
-    /// Its restart type.
+    /// Restart type of the child.
     pub restart: Restart,
 }
 
-/// How many children there are, as [`SupervisorHandle::count_children`] reports it.
+/// Numbers of children, as [`SupervisorHandle::count_children`] reports it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ChildCounts {
-    /// All specifications, running or not.
+    /// Number of specifications, running or not.
     pub specs: usize,
-    /// Children that are up, coming up or going down. One that waits for its restart is not.
+    /// Number of children that are up, coming up or going down. A child that waits for its restart
+    /// is not counted.
     pub active: usize,
-    /// Children that are supervisors.
+    /// Number of children that are supervisors.
     pub supervisors: usize,
-    /// Children that are workers.
+    /// Number of children that are workers.
     pub workers: usize,
 }
 
-/// The handle of a supervisor: adds children and operates them at run time. It works from the
-/// declaration on: what is asked before the supervisor is up, or while it waits for its restart,
-/// waits until it is up. While it is stopping, or it, or one above it, is suspended or down for
-/// longer, children cannot be added or operated, and requests to do so are answered with an error at
-/// once; what there is can still be listed and counted.
+/// Handle of a supervisor, which adds children and operates them at run time. The handle works from
+/// the declaration on: requests that are made before the supervisor is up, or while it waits for
+/// its restart, wait until it is up. While the supervisor is stopping, or it, or one above it, is
+/// suspended or down for longer, children cannot be added or operated, and requests to do so are
+/// answered with an error at once; existing children can still be listed and counted.
 #[derive(Clone)]
 pub struct SupervisorHandle {
     record: Arc<ChildRecord>,
@@ -112,9 +113,9 @@ impl SupervisorHandle {
     /// when it is ready. Take its [`handle`](crate::WorkerSpec::handle) before: the specification
     /// is consumed.
     ///
-    /// If its factory declines, this is `Ok` and the child does not run: it is kept, unless it is
-    /// temporary or the supervisor is dynamic. A child that is part of a suspended feature, or of
-    /// what is [shed](crate::Tree::shed), is added suspended, and this is `Ok`, too.
+    /// If the child's factory declines, this is `Ok` and the child does not run: it is kept, unless
+    /// it is temporary or the supervisor is dynamic. A child that is part of a suspended feature,
+    /// or of what is [shed](crate::Tree::shed), is added suspended, and this is `Ok`, too.
     ///
     /// # Errors
     /// If the name is taken, there is no room, the specification is faulty, the child does not
@@ -127,8 +128,8 @@ impl SupervisorHandle {
             .unwrap_or(Err(StartChildError::Gone))
     }
 
-    /// Stops a child and keeps its specification (a temporary one is forgotten). Does nothing to
-    /// one that is down already; one that waits for its restart is not restarted.
+    /// Stops a child and keeps its specification (a temporary one is forgotten). Does nothing to a
+    /// child that is down already; a child that waits for its restart is not restarted.
     ///
     /// # Errors
     /// [`ChildError::NotFound`]; [`ChildError::Suspended`] or [`ChildError::Down`] if this
@@ -178,12 +179,12 @@ impl SupervisorHandle {
         self.operate(name, Operation::Resume).await
     }
 
-    /// Has a worker run on another arbiter from now on, whatever its specification says. One that
-    /// is running is stopped and started there, in its place; that is not counted as a failure, and
-    /// address and mailbox stay. Returns when it is ready.
+    /// Makes a worker run on another arbiter from now on, whatever its specification says. A
+    /// running worker is stopped and started there, in its place; that is not counted as a failure,
+    /// and address and mailbox stay. Returns when it is ready.
     ///
-    /// If its first start there fails, it goes back to where it ran before. One that was running is
-    /// started there: a failure that counts against the budget like a crash.
+    /// If the first start there fails, the worker goes back to where it ran before. A worker that
+    /// was running is started there, and the failure counts against the budget like a crash.
     ///
     /// # Errors
     /// If there is no such child or no such group, it is a supervisor, it is being stopped, or it
@@ -193,23 +194,23 @@ impl SupervisorHandle {
         self.operate(name, Operation::Move(placement)).await
     }
 
-    /// The children in their order. Empty if the supervisor is gone.
+    /// Returns the children in their order, or none if the supervisor is gone.
     pub async fn which_children(&self) -> Vec<ChildInfo> {
         self.request(Request::Which).await.unwrap_or_default()
     }
 
-    /// How many children there are. Zeros if the supervisor is gone.
+    /// Returns the numbers of children, or zeros if the supervisor is gone.
     pub async fn count_children(&self) -> ChildCounts {
         self.request(Request::Count).await.unwrap_or_default()
     }
 
-    /// Returns whether the supervisor was removed or its tree ended.
+    /// Returns true if the supervisor was removed or its tree ended.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.requests.is_closed()
     }
 
-    /// The supervisor's path in its tree; its bare name before the tree is started.
+    /// Returns the supervisor's path in its tree, or its bare name before the tree is started.
     #[must_use]
     pub fn path(&self) -> &str {
         self.record.path()

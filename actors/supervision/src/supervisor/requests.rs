@@ -1,4 +1,4 @@
-//! Requests: adding children, operating them, counting them.
+//! Requests that add, operate and count children.
 
 use std::sync::Arc;
 
@@ -21,17 +21,18 @@ use crate::{
 #[cfg(any(test, feature = "testing"))]
 use crate::{control::Control, spec::Shutdown};
 
-/// Gives a specification up. What its factory has captured may panic when it is dropped.
+/// Gives a specification up. The values that its factory has captured may panic when they are
+/// dropped.
 fn refuse(spec: ChildSpec, reply: StartReply, error: StartChildError) {
     let _ = drop_quietly(spec);
     let _ = reply.send(Err(error));
 }
 
-/// Why a supervisor lets nobody add or operate its children.
+/// Reason for which a supervisor lets nobody add or operate its children.
 #[derive(Clone, Copy)]
 enum Refusal {
     Parked(Parked),
-    /// It is being stopped.
+    /// The supervisor is being stopped.
     Stopping,
 }
 
@@ -216,7 +217,7 @@ impl Supervisor {
         }
     }
 
-    /// The arbiter of the worker at `path`, if that can take another child.
+    /// Returns the arbiter of the worker at `path`, if that can take another child.
     fn slot_of(&self, path: &str) -> Option<Arc<ArbiterSlot>> {
         let peer = self.shared.root.descendant(path)?;
         match peer.kind {
@@ -225,7 +226,7 @@ impl Supervisor {
         }
     }
 
-    /// How it is down, or why it is not.
+    /// Returns the state of a child that is down, or the error that says why it is not.
     pub(super) fn is_down(&self, id: ChildId) -> Result<ChildState, ChildError> {
         match self.children.get(id).map(Child::phase) {
             None => Err(ChildError::NotFound),

@@ -1,4 +1,4 @@
-//! What the children report.
+//! Signals that the children send.
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,7 +34,7 @@ impl StartCause {
         }
     }
 
-    /// Tells whoever waits for it that it did not start.
+    /// Reports to the waiting caller that the child did not start.
     fn failed(self, child: Arc<str>, reason: ExitReason) {
         match self {
             Self::Added(reply) => {
@@ -47,7 +47,7 @@ impl StartCause {
         }
     }
 
-    /// It is stopped before it is up.
+    /// Reports to the waiting caller that the child was stopped before it was up.
     pub(super) fn stopped(self) {
         match self {
             Self::Added(reply) => drop(reply.send(Err(StartChildError::Stopped))),
@@ -70,7 +70,7 @@ impl Supervisor {
             return;
         };
         if let SignalKind::Health = signal.kind {
-            // What the record says is of the run that is valid now, whoever signalled.
+            // The record describes the run that is valid now, whichever run signalled.
             if let Some(health) = child.record.take_health() {
                 let kind = EventKind::HealthChanged { health };
                 self.shared.events.emit(child.record.path(), kind);
@@ -121,7 +121,7 @@ impl Supervisor {
             )
         );
         if by_hand && child.policy.budget.is_some() {
-            // Somebody thinks that it is well: it gets its whole budget.
+            // Somebody thinks that the child is well, so it gets its whole budget.
             child.window.clear();
             child.record.forget_restarts();
         }
@@ -154,7 +154,7 @@ impl Supervisor {
         let Some(child) = self.children.get(id) else {
             return;
         };
-        // As when it ends for good: see `plan::is_forgotten`.
+        // Same rule as for an end for good: see `plan::is_forgotten`.
         let forgotten = child.policy.restart == Restart::Temporary
             || self.options.strategy == Strategy::Dynamic;
         let after = match child.phase() {
@@ -218,7 +218,7 @@ impl Supervisor {
         }
     }
 
-    /// A child did not start, so the supervisor does not either.
+    /// Gives up the start of the supervisor, because a child did not start.
     fn give_up_start(&mut self, child: Arc<str>, cause: ExitReason) {
         // The innermost failure is the one to name.
         let reason = match cause {
@@ -231,8 +231,8 @@ impl Supervisor {
         self.begin_shutdown(SignalKind::StartFailed(reason));
     }
 
-    /// A child handles none of its mail: kills it. What follows is up to its exit, which nobody
-    /// has asked for.
+    /// Kills a child that handles none of its mail. The consequences are decided when its exit is
+    /// reported, which nobody has asked for.
     fn on_stalled(&mut self, id: ChildId) {
         if let Some(child) = self.children.get_mut(id)
             && matches!(child.phase(), ChildPhase::Up)
@@ -279,7 +279,7 @@ impl Supervisor {
                     why.stopped();
                 }
                 if self.is_going_down(id) {
-                    // It would have been stopped anyway, and counts once with the others.
+                    // The child would have been stopped anyway, and counts once with the others.
                     self.finish_stop(id, after);
                 } else {
                     self.decide(id, &reason);
@@ -289,7 +289,7 @@ impl Supervisor {
         }
     }
 
-    /// A child ended by itself: has the plan made, and carries it out.
+    /// Decides what follows when a child has ended by itself, and carries it out.
     fn decide(&mut self, id: ChildId, reason: &ExitReason) {
         if matches!(self.state, SupervisorState::Stopping(_)) {
             return;

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{control::Control, record::ChildId, spec::Shutdown, state::ChildState};
 
-/// How much longer than its time-out a child on another arbiter may take to report its end before
-/// it is given up as stuck.
+/// Time beyond its time-out that a child on another arbiter may take to report its end before it is
+/// given up as stuck.
 const REPORT_WITHIN: Duration = Duration::from_secs(5);
 
 impl Supervisor {
@@ -56,7 +56,7 @@ impl Supervisor {
         }
     }
 
-    /// Asks an active child to stop; one that is not active gets to its end at once.
+    /// Asks an active child to stop; for a child that is not active, the stop is finished at once.
     pub(super) fn stop_child_how(&mut self, id: ChildId, after: AfterStop, how: Shutdown) {
         let Some(child) = self.children.get(id) else {
             return;
@@ -93,9 +93,9 @@ impl Supervisor {
         }
     }
 
-    /// Sets the time at which a child that was told to stop is given up as stuck.
+    /// Sets the time at which a child that was asked to stop is given up as stuck.
     pub(super) fn limit_patience(&mut self, id: ChildId, how: Shutdown) {
-        // One on this arbiter cannot be late without this task being late, too.
+        // A child on this arbiter cannot be late without this task being late, too.
         let Some(child) = self.children.get(id).filter(|child| child.is_elsewhere()) else {
             return;
         };
@@ -112,7 +112,7 @@ impl Supervisor {
         }
     }
 
-    /// A child is down, and meant to be: puts it where it belongs.
+    /// Takes the step that follows once a child is down as requested.
     pub(super) fn finish_stop(&mut self, id: ChildId, after: AfterStop) {
         self.clear_timer(id);
         let phase = match after {
@@ -141,7 +141,7 @@ impl Supervisor {
         }
     }
 
-    /// The second half of [`Operation::Bounce`](handle::Operation::Bounce).
+    /// Carries out the second half of [`Operation::Bounce`](handle::Operation::Bounce).
     pub(super) fn start_bounced(&mut self, id: ChildId) {
         self.children
             .set(id, ChildPhase::Down(ChildState::Terminated));

@@ -18,13 +18,14 @@ use crate::{
 };
 
 impl Supervisor {
-    /// Why this child is to be down, as part of something that is suspended as a whole.
+    /// Returns the reason for which this child must be down as part of something that is suspended
+    /// as a whole.
     pub(super) fn rule_for(&self, id: ChildId) -> Option<Suspended> {
         let child = self.children.get(id)?;
         self.shared.rules.matching(&child.policy, child.record.kind)
     }
 
-    /// Why it is suspended: for itself, or as part of something.
+    /// Returns the reason for which a child is suspended, by itself or as part of something.
     pub(super) fn suspension_of(&self, id: ChildId) -> Option<Suspended> {
         let child = self.children.get(id)?;
         let by_hand = child.suspended_by_hand.clone();
@@ -44,7 +45,7 @@ impl Supervisor {
         let kind = EventKind::Suspended { cause: suspended };
         self.shared.events.emit(&path, kind);
         match why {
-            // It is there, and that is what was asked for.
+            // The child was added, as requested.
             StartCause::Added(reply) => drop(reply.send(Ok(()))),
             StartCause::Manual(reply) | StartCause::Bounced(reply) | StartCause::Resumed(reply) => {
                 drop(reply.send(Err(ChildError::Suspended)));
@@ -53,7 +54,7 @@ impl Supervisor {
         }
     }
 
-    /// It did not come up when it was resumed.
+    /// Keeps a child suspended that did not come up when it was resumed.
     pub(super) fn keep_suspended(&mut self, id: ChildId, suspended: Suspended) {
         if let Some(child) = self.children.get(id) {
             child.record.set_suspended(Some(suspended));
@@ -62,7 +63,7 @@ impl Supervisor {
             .set(id, ChildPhase::Down(ChildState::Suspended));
     }
 
-    /// It is down because it was to be suspended.
+    /// Completes the suspension of a child that is now down.
     pub(super) fn finish_suspension(&mut self, id: ChildId) {
         let suspended = self.suspension_of(id);
         let Some(child) = self.children.get(id) else {
@@ -73,13 +74,13 @@ impl Supervisor {
             let kind = EventKind::Suspended { cause };
             return self.shared.events.emit(child.record.path(), kind);
         }
-        // What it is part of was resumed while it was stopping.
+        // The whole that the child is part of was resumed while the child was stopping.
         if !matches!(self.state, SupervisorState::Stopping(_)) {
             self.start_or_defer(id, StartCause::Again);
         }
     }
 
-    /// Suspends a child for itself.
+    /// Suspends a child by itself.
     pub(super) fn suspend(&mut self, id: ChildId, suspended: Suspended, reply: ChildReply) {
         if let Some(child) = self.children.get_mut(id) {
             child.suspended_by_hand = Some(suspended);
@@ -87,7 +88,7 @@ impl Supervisor {
         self.terminate(id, ChildState::Suspended, reply);
     }
 
-    /// Resumes a child that is suspended for itself.
+    /// Resumes a child that is suspended by itself.
     pub(super) fn resume(&mut self, id: ChildId, reply: ChildReply) {
         if !matches!(self.is_down(id), Ok(ChildState::Suspended)) {
             return drop(reply.send(Err(ChildError::NotSuspended)));
@@ -136,7 +137,7 @@ impl Supervisor {
         child.attempt = 0;
         child.stop_replies.push(reply);
         match child.phase() {
-            // Terminating what is down changes nothing; suspending it marks it as such.
+            // Terminating a child that is down changes nothing; suspending it marks it as such.
             ChildPhase::Down(was) => {
                 let state = if suspend { state } else { *was };
                 self.finish_stop(id, AfterStop::Down(state));
@@ -145,7 +146,8 @@ impl Supervisor {
         }
     }
 
-    /// It stays down, and says so to whoever waits, and to all below; or it does not any more.
+    /// Marks the supervisor as staying down, and reports that to callers that wait and to all
+    /// children below; or takes the mark away.
     pub(super) fn park(&mut self, parked: Option<Parked>) {
         self.parked = parked;
         self.children.park_all(parked);
@@ -154,15 +156,16 @@ impl Supervisor {
     pub(super) fn takes_requests(&self) -> bool {
         match self.state {
             SupervisorState::Starting | SupervisorState::Up => true,
-            // One that is about to be started is worth waiting for.
+            // A supervisor that is about to be started is worth waiting for.
             SupervisorState::Idle => self.parked.is_some(),
-            // It refuses them: how long it takes to stop is up to its children.
+            // The supervisor refuses them, because its children determine how long it takes to
+            // stop.
             SupervisorState::Stopping(_) => true,
         }
     }
 
-    /// It is started again after it, or one above it, has failed: drops the mail of those that want
-    /// that.
+    /// Drops the mail of the children that are set to that, when the supervisor is started again
+    /// because it, or one above it, has failed.
     pub(super) fn after_failure(&mut self) {
         for id in self.children.ids() {
             let Some(child) = self.children.get(id) else {

@@ -18,13 +18,13 @@ use crate::{
     signal::{ChildSignal, SignalKind},
 };
 
-/// Turns after which one who waits gets the next turn, however much of the others there is.
+/// Number of turns after which a waiting source gets the next turn, however busy the others are.
 const PATIENCE: u32 = 32;
 
-/// Further away than anything waits, near enough to count.
+/// Delay that is longer than any wait, but short enough to be added to a time.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// `now + delay`, however long that is.
+/// Returns `now + delay`, however long `delay` is.
 pub(super) fn later(now: Instant, delay: Duration) -> Instant {
     now.checked_add(delay).unwrap_or_else(|| now + FAR)
 }
@@ -34,20 +34,21 @@ pub(super) enum Turn {
     Signal(ChildSignal),
     Request(Request),
     Alarm,
-    /// The line is cut: the supervisor was removed.
+    /// The supervisor was removed, and its control channel is closed.
     Removed,
 }
 
-/// Who has been waiting, and the clock. Signals come first: they say what is. But neither requests
-/// nor alarms wait longer than [`PATIENCE`] turns, so that a crash loop can be ended, and children
-/// that wait for their restart get it, however many others crash meanwhile.
+/// Number of turns that each source has been waiting, and the clock. Signals come first, because
+/// they report the actual state. But neither requests nor alarms wait longer than [`PATIENCE`]
+/// turns, so that a crash loop can be ended, and children that wait for their restart get it,
+/// however many others crash meanwhile.
 pub(super) struct Turns {
     since_request: u32,
     since_alarm: u32,
     clock: Pin<Box<Sleep>>,
-    /// What the clock is set to.
+    /// Time to which the clock is set.
     set_to: Option<Instant>,
-    /// It has the waker of this task, which stays the same.
+    /// True if the clock has the waker of this task, which stays the same.
     clock_is_armed: bool,
 }
 
@@ -62,7 +63,7 @@ impl Turns {
         }
     }
 
-    /// Returns whether the time has come to which the clock is set.
+    /// Returns true if the time has come to which the clock is set.
     fn is_time(&mut self, cx: &mut Context<'_>) -> bool {
         if self.clock_is_armed {
             return self.clock.is_elapsed();
@@ -83,7 +84,7 @@ impl Turns {
 }
 
 impl Supervisor {
-    /// Runs until its line is cut.
+    /// Runs until the supervisor is removed.
     pub(crate) async fn run(mut self) {
         let mut panicked = false;
         loop {
@@ -92,8 +93,9 @@ impl Supervisor {
                 break;
             }
             if let Err(panic) = guard(|| self.take(turn)) {
-                // Its children are in an unknown state, and go down with it; then its own
-                // supervisor decides. If that fails, too, its line says that it is gone.
+                // The children are in an unknown state, and go down with the supervisor; then the
+                // parent decides. If that fails, too, the closed control channel says that the
+                // supervisor is gone.
                 if panicked || guard(|| self.crash(panic)).is_err() {
                     break;
                 }
@@ -161,8 +163,8 @@ impl Supervisor {
         self.children.park_changed(self.parked);
     }
 
-    /// A panic in the supervisor itself, which is a defect of this crate or of a destructor that
-    /// it had to run: ends this incarnation of it.
+    /// Ends this incarnation after a panic in the supervisor itself, which is a defect of this
+    /// crate or of a destructor that it had to run.
     fn crash(&mut self, panic: Panic) {
         let reason = ExitReason::Panicked(Arc::new(panic));
         if matches!(self.state, SupervisorState::Idle) {
@@ -193,7 +195,7 @@ mod tests {
         }
     }
 
-    /// A root with a supervisor with a worker; the number of workers that live.
+    /// Returns a root with a supervisor with a worker, and the number of workers that live.
     fn tree(restarts: u32) -> (SupervisorSpec, Arc<AtomicUsize>) {
         let alive = Arc::new(AtomicUsize::new(0));
         let given = Arc::clone(&alive);
@@ -233,7 +235,7 @@ mod tests {
             assert_eq!(exit.message().as_deref(), Some("told to panic"));
             let status = tree.status_of("root/inner").unwrap();
             assert_eq!((status.incarnation, alive.load(SeqCst)), (2, 1));
-            // Once more is too much for the root.
+            // One more is too much for the root.
             panic_at(&tree, "root/inner").await;
             assert_eq!(tree.exited().await.code(), "gave_up");
             assert_eq!(alive.load(SeqCst), 0);
