@@ -1,4 +1,4 @@
-//! How long to wait before a restart.
+//! Delays before restarts.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// From `min` up to `max`; factor 2, jitter 0.1, reset after a stable run of `max` (at least
-    /// one second).
+    /// Makes a backoff from `min` up to `max`; factor 2, jitter 0.1, reset after a stable run of
+    /// `max` (at least one second).
     #[must_use]
     pub fn new(min: Duration, max: Duration) -> Self {
         Self {
@@ -29,7 +29,7 @@ impl Backoff {
         }
     }
 
-    /// Restart at once, as OTP does. The default.
+    /// Makes a backoff that restarts at once, as OTP does. This is the default.
     #[must_use]
     pub fn none() -> Self {
         Self {
@@ -41,29 +41,29 @@ impl Backoff {
         }
     }
 
-    /// By how much each delay exceeds the one before; at least 1.
+    /// Sets the factor by which each delay exceeds the one before; at least 1.
     #[must_use]
     pub fn factor(mut self, factor: f64) -> Self {
         self.factor = factor;
         self
     }
 
-    /// Spread of each delay as a share of it, 0 to 1: 0.2 means 80 % to 120 %.
+    /// Sets the spread of each delay as a share of it, 0 to 1: 0.2 means 80 % to 120 %.
     #[must_use]
     pub fn jitter(mut self, jitter: f64) -> Self {
         self.jitter = jitter;
         self
     }
 
-    /// A run this long counts as stable: the next delay is `min` again.
+    /// Sets the length of a run that counts as stable, after which the next delay is `min` again.
     #[must_use]
     pub fn reset_after(mut self, stable: Duration) -> Self {
         self.reset_after = stable;
         self
     }
 
-    /// The delay before restart number `attempt` (from 0) in a row. `random_fraction` in `0.0..1.0`
-    /// picks the point within the jitter.
+    /// Returns the delay before restart number `attempt` (from 0) in a row. `random_fraction` in
+    /// `0.0..1.0` picks the point within the jitter.
     pub(crate) fn delay(&self, attempt: u32, random_fraction: f64) -> Duration {
         if self.max.is_zero() {
             return Duration::ZERO;
@@ -75,12 +75,13 @@ impl Backoff {
         Duration::try_from_secs_f64(capped * spread).unwrap_or(self.max)
     }
 
-    /// Which attempt the next restart is, after a run of `ran` that followed `attempt` restarts.
+    /// Returns the number of the next restart in a row, after a run of `ran` that followed
+    /// `attempt` restarts.
     pub(crate) fn next_attempt(&self, attempt: u32, ran: Duration) -> u32 {
         if ran >= self.reset_after { 0 } else { attempt }
     }
 
-    /// What is wrong with it, if anything is.
+    /// Returns a description of the fault in the settings, if there is one.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         if self.min > self.max {
             Some("min exceeds max")

@@ -13,14 +13,14 @@ use crate::{
 pub(crate) type Built<A> = Pin<Box<dyn Future<Output = Result<A, StartError>>>>;
 pub(crate) type Factory<A> = Box<dyn Fn() -> Built<A> + Send + Sync>;
 
-/// Declares a worker: its name, how its actor is built, and the [`Handle`] to it, which works
-/// from now on.
+/// Declares a worker: its name, how its actor is built, and the [`Handle`] to it, which works at
+/// once.
 ///
 /// `factory` runs on the arbiter on which the actor will live, once for each incarnation, so that
-/// no state survives a crash except what the factory hands on. It may take its time, and it may
-/// fail; with [`StartError::Ignore`] it declines and the child stays down. A stop while the actor
-/// is being built drops the future of the factory at once, whatever
-/// [`ChildSpec::shutdown`] says: that future must be safe to cancel at each of its `await`s.
+/// no state survives a crash except what the factory hands on. The factory may take its time, and
+/// may fail; with [`StartError::Ignore`] it declines and the child stays down. A stop while the
+/// actor is being built drops the future of the factory at once, whatever [`ChildSpec::shutdown`]
+/// says: that future must be safe to cancel at each of its `await`s.
 ///
 /// The child is *ready*, and the next one starts, when the factory has resolved, `started` has
 /// returned, and all that `started` told its context to `wait` for has completed.
@@ -43,31 +43,31 @@ where
     (ChildSpec::worker(record, Arc::new(worker)), handle)
 }
 
-/// What belongs to a child, whoever runs it.
+/// State of a child that does not depend on the task that runs it.
 pub(crate) struct Worker<A: Actor> {
     pub(crate) factory: Factory<A>,
     pub(crate) handle: Handle<A>,
 }
 
-/// A worker whose actor type is forgotten.
+/// Worker whose actor type is erased.
 pub(crate) trait WorkerBody: Send + Sync {
-    /// Runs a task of the child on the current arbiter, which is `slot`, until its line is cut or
-    /// its lease is taken away. It starts as that incarnation.
+    /// Runs a task of the child on the current arbiter, which is `slot`, until its control channel
+    /// is closed or its lease is taken away. The task starts as that incarnation.
     fn run(self: Arc<Self>, line: SupervisorLine, slot: Arc<ArbiterSlot>, incarnation: u64);
     /// Takes no more messages and drops those that are left.
     fn close(&self);
     /// Drops the messages that wait.
     fn drop_mail(&self);
-    /// Drops the questions that wait: it stays down.
+    /// Drops the questions that wait, because the child stays down.
     fn drop_questions(&self);
-    /// Has those who asked hear when it loses their question: it is moved off the arbiter of its
-    /// tree.
+    /// Makes callers hear if the child loses their question, because it is moved off the arbiter of
+    /// its tree.
     fn watch_questions(&self);
-    /// Whoever waits for room looks again.
+    /// Wakes the senders that wait for room.
     fn wake_senders(&self);
-    /// A `Handle<A>` to it.
+    /// Returns a `Handle<A>` to the child.
     fn handle(&self) -> Box<dyn Any + Send>;
-    /// The message in hand on whichever thread, if it is one.
+    /// Returns the type of the message that is being handled on any thread, if there is one.
     fn current_message(&self) -> Option<&'static str>;
 }
 
@@ -115,7 +115,7 @@ impl<A: Actor<Context = Context<A>>> WorkerBody for Worker<A> {
 }
 
 impl<A: Actor> Drop for Worker<A> {
-    /// It never got into a tree, or is gone from it.
+    /// Closes the mailbox of a child that never got into a tree, or is gone from it.
     fn drop(&mut self) {
         self.handle.record().set_removed();
         self.handle.close();

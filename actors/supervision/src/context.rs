@@ -1,4 +1,4 @@
-//! What an actor sees of the runtime.
+//! Interface of the runtime to an actor.
 
 use std::fmt;
 
@@ -14,18 +14,18 @@ use crate::{
     spawned::{BoxedFuture, PendingFuture},
 };
 
-/// The execution context of a supervised actor.
+/// Execution context of a supervised actor.
 ///
-/// It offers what `actix::Context` does (through [`AsyncContext`]: `spawn`, `wait`, `notify`,
-/// `run_later`, `run_interval`, streams), and in addition [`fail`](Self::fail) and
+/// The context offers what `actix::Context` does (through [`AsyncContext`]: `spawn`, `wait`,
+/// `notify`, `run_later`, `run_interval`, streams), and in addition [`fail`](Self::fail) and
 /// [`handle`](Self::handle). Two things differ from `actix::Context`: an actor does not stop
 /// because nobody holds its address, and messages that are waiting when it stops are kept for its
 /// next incarnation.
 ///
-/// What is spawned here belongs to this run: it is polled only when it was woken, it ends with the
-/// run, and a panic in it ends the run, naming the message whose handler spawned it. So do answers
-/// of type `actix::ResponseActFuture`. An `actix::ResponseFuture`, however, is a task of its own on
-/// the arbiter: a panic in it is no crash of the actor (who asked is told
+/// A future that is spawned here belongs to this run: it is polled only when it was woken, it ends
+/// with the run, and a panic in it ends the run, naming the message whose handler spawned it. The
+/// same holds for answers of type `actix::ResponseActFuture`. An `actix::ResponseFuture`, however,
+/// is a task of its own on the arbiter: a panic in it is no crash of the actor (the caller gets
 /// [`AskError::Crashed`](crate::AskError::Crashed)), and it goes on when the actor ends.
 ///
 /// Messages sent to [`AsyncContext::address`] arrive as usual, but are not subject to the bound of
@@ -35,14 +35,15 @@ pub struct Context<A: Actor<Context = Self>> {
     reporter: Reporter,
     incarnation: u64,
     pub(crate) state: ActorState,
-    /// Why it ends, once that is settled.
+    /// Reason for which the run ends, once that is settled.
     pub(crate) exit: Option<ExitReason>,
-    /// A stop from above cannot be turned into another reason by the actor.
+    /// True if the supervisor asked for the stop. The actor cannot turn that into another reason.
     pub(crate) asked_to_stop: bool,
     pub(crate) spawned: Vec<PendingFuture<A>>,
     pub(crate) waits: Vec<BoxedFuture<A>>,
     pub(crate) cancelled: Vec<SpawnHandle>,
-    /// Never reset: a handle from an earlier incarnation matches nothing in this one.
+    /// Last handle that was given out. Never reset, so that a handle from an earlier incarnation
+    /// matches nothing in this one.
     last_handle: SpawnHandle,
     pub(crate) current_future: SpawnHandle,
     current_message: Option<&'static str>,
@@ -75,9 +76,10 @@ impl<A: Actor<Context = Self>> Context<A> {
         self.begin_stop();
     }
 
-    /// Says how this actor is: seen in [`TreeStatus::health`](crate::TreeStatus::health), and as an
-    /// event ([`HealthChanged`](crate::EventKind::HealthChanged)) when it is something else than
-    /// before. If it changes more often than its supervisor looks, only the latest is told. A new run
+    /// Reports the health of this actor, which is shown in
+    /// [`TreeStatus::health`](crate::TreeStatus::health), and as an event
+    /// ([`HealthChanged`](crate::EventKind::HealthChanged)) when it is something else than before.
+    /// If it changes more often than its supervisor looks, only the latest is reported. A new run
     /// begins healthy.
     pub fn set_health(&mut self, health: Health) {
         let record = self.handle.record();
@@ -86,13 +88,13 @@ impl<A: Actor<Context = Self>> Context<A> {
         }
     }
 
-    /// The address of this actor, good across restarts.
+    /// Returns the address of this actor, which is valid across restarts.
     #[must_use]
     pub fn handle(&self) -> Handle<A> {
         self.handle.clone()
     }
 
-    /// Handle of the future being polled; `SpawnHandle::default()` outside of one.
+    /// Returns the handle of the future being polled, or `SpawnHandle::default()` outside of one.
     #[must_use]
     pub fn current_job(&self) -> SpawnHandle {
         self.current_future
@@ -108,7 +110,8 @@ impl<A: Actor<Context = Self>> Context<A> {
         self.current_message = None;
     }
 
-    /// Drops the futures that nobody has taken over; the first panic of a destructor, if any.
+    /// Drops the futures that nobody has taken over, and returns the first panic of a destructor,
+    /// if any.
     pub(crate) fn drop_futures(&mut self) -> Result<(), Panic> {
         if self.spawned.is_empty() && self.waits.is_empty() {
             return Ok(());
@@ -130,7 +133,7 @@ impl<A: Actor<Context = Self>> Context<A> {
         }
     }
 
-    /// The actor refused to stop for now.
+    /// Continues the run, because the actor refused to stop for now.
     pub(crate) fn carry_on(&mut self) {
         self.state = ActorState::Running;
         if !self.asked_to_stop {
@@ -152,7 +155,7 @@ impl<A: Actor<Context = Self>> Context<A> {
         self.current_message = None;
     }
 
-    /// What is worked on is a future that this message left behind, if it was a message.
+    /// Notes that the run works on a future that this message left behind, if it was a message.
     pub(crate) fn resume(&mut self, message_type: Option<&'static str>) {
         let was = std::mem::replace(&mut self.current_message, message_type);
         if message_type.is_some() || was.is_some() {
@@ -177,7 +180,7 @@ impl<A: Actor<Context = Self>> Context<A> {
 }
 
 impl<A: Actor<Context = Self>> Drop for Context<A> {
-    /// One by one: two destructors that panic would end the process.
+    /// Drops the futures one by one, because two destructors that panic would end the process.
     fn drop(&mut self) {
         let _ = self.drop_futures();
     }

@@ -23,91 +23,92 @@ pub struct Event {
     /// Path of the child, from the root: `hive/core/scheduler`.
     #[serde(serialize_with = "text")]
     pub path: Arc<str>,
-    /// When, by the wall clock.
+    /// Time of the event, by the wall clock.
     pub at: Timestamp,
-    /// What.
+    /// Kind of the event.
     #[serde(flatten)]
     pub kind: EventKind,
 }
 
-/// What happened.
+/// Kind of an event.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EventKind {
-    /// It is up for the first time, or again after it had been stopped on request.
+    /// The child is up for the first time, or again after it had been stopped on request.
     Started {
-        /// Counts its runs, from 1.
+        /// Number of the run, from 1.
         incarnation: u64,
     },
-    /// It ended, or failed to start, although nobody had asked it to.
+    /// The child ended, or failed to start, although nobody had asked it to stop.
     Crashed {
         /// Number of the run that ended, from 1.
         incarnation: u64,
-        /// Why.
+        /// Reason for which the run ended.
         exit: ExitReason,
     },
-    /// Its restart is due after a delay.
+    /// The child is restarted after a delay.
     Restarting {
-        /// How long it waits.
+        /// Delay before the restart.
         #[serde(serialize_with = "milliseconds", rename = "delay_ms")]
         delay: Duration,
-        /// Restarts in a row before this one.
+        /// Number of restarts in a row before this one.
         attempt: u32,
     },
-    /// It is up again.
+    /// The child is up again.
     Restarted {
-        /// Counts its runs, from 1.
+        /// Number of the run, from 1.
         incarnation: u64,
     },
     /// This supervisor gave up.
     Escalated {
-        /// Names the child and its last exit.
+        /// Exit of the supervisor, which names the child and its last exit.
         exit: ExitReason,
     },
-    /// It used up its budget and stays down.
+    /// The child used up its budget and stays down.
     Quarantined {
-        /// Its last exit.
+        /// Last exit of the child.
         exit: ExitReason,
     },
-    /// It was stopped, to be resumed.
+    /// The child was stopped, to be resumed.
     Suspended {
-        /// Who suspended it, why, and since when.
+        /// Cause of the suspension: by whom, for what reason, and since when.
         #[serde(flatten)]
         cause: Suspended,
     },
-    /// What it says of itself has changed.
+    /// The health that the child reports has changed.
     HealthChanged {
-        /// What it says now.
+        /// Health that the child reports now.
         health: Health,
     },
-    /// Runs in a row had crashed on messages of one type: those that still waited were dropped.
-    /// See [`ChildSpec::poison_after`](crate::ChildSpec::poison_after).
+    /// Several runs in a row had crashed on messages of one type, so the messages of that type that
+    /// still waited were dropped. See [`ChildSpec::poison_after`](crate::ChildSpec::poison_after).
     PoisonMail {
         /// Rust type name of the messages.
         message_type: &'static str,
-        /// How many were dropped.
+        /// Number of messages that were dropped.
         dropped: usize,
     },
-    /// It was resumed.
+    /// The child was resumed.
     Resumed,
-    /// It goes on on another arbiter. Either it was moved on request, or its arbiter was blocked:
-    /// its run there was abandoned, and `Restarted` follows, unless it is temporary. Not a failure.
+    /// The child goes on on another arbiter. Either it was moved on request, or its arbiter was
+    /// blocked: its run there was abandoned, and `Restarted` follows, unless it is temporary. This
+    /// is not a failure.
     Moved,
-    /// Its arbiter makes progress again after it was `Stuck`, and it has not been moved; or it
-    /// makes progress again, or was stopped, after it was `Stalled`.
+    /// The child's arbiter makes progress again after the child was `Stuck`, and the child has not
+    /// been moved; or the child makes progress again, or was stopped, after it was `Stalled`.
     Recovered,
-    /// It blocks its arbiter. Comes from the watchdog, so that it is heard even if the arbiter is
-    /// the one on which the tree runs. The path is that of the root if what blocks that one is not
-    /// a child.
+    /// The child blocks its arbiter. The event comes from the watchdog, so that it is sent even if
+    /// the arbiter is the one on which the tree runs. The path is that of the root if that arbiter
+    /// is blocked by something that is not a child.
     Stuck {
-        /// Rust type name of the message in hand, if known.
+        /// Rust type name of the message being handled, if known.
         message_type: Option<&'static str>,
     },
     /// An arbiter other than that of the tree is blocked by something that is not a child. The path
     /// is that of the root.
     ArbiterBlocked {
-        /// Its name: see [`ArbiterStatus`](crate::ArbiterStatus).
+        /// Name of the arbiter: see [`ArbiterStatus`](crate::ArbiterStatus).
         #[serde(serialize_with = "text")]
         arbiter: Arc<str>,
     },
@@ -126,15 +127,17 @@ pub enum EventKind {
         #[serde(serialize_with = "text")]
         arbiter: Arc<str>,
     },
-    /// It has mail and has handled none of it for too long, although its arbiter lives: see
-    /// [`ChildSpec::stalled_after`](crate::ChildSpec::stalled_after). Comes from the watchdog.
+    /// The child has mail and has handled none of it for too long, although its arbiter lives: see
+    /// [`ChildSpec::stalled_after`](crate::ChildSpec::stalled_after). The event comes from the
+    /// watchdog.
     Stalled {
-        /// Messages waiting.
+        /// Number of messages waiting.
         waiting: usize,
     },
-    /// It ended because it was asked to, or its work was done.
+    /// The child ended because it was asked to, or because its work was done.
     Stopped {
-        /// `normal`, `shutdown` or `killed`, or how it failed while stopping.
+        /// Reason for which the run ended: `normal`, `shutdown` or `killed`, or the failure that
+        /// occurred while stopping.
         exit: ExitReason,
     },
 }
@@ -154,11 +157,13 @@ fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::
     serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Where events go. Sending never waits: whoever does not keep up is told how much was missed.
+/// Destination of events. Sending never waits: a subscriber that does not keep up gets the number
+/// of events that it missed.
 pub(crate) struct Events {
-    /// `None` once the tree has ended: streams end with it, whoever still holds the tree.
+    /// Sender of the events; `None` once the tree has ended, so that streams end with it even if
+    /// somebody still holds the tree.
     sender: RwLock<Option<broadcast::Sender<Event>>>,
-    /// How many streams there are: the channel would take a lock to tell.
+    /// Number of streams, counted here because the channel would take a lock to return it.
     streams: Arc<AtomicUsize>,
 }
 
@@ -187,7 +192,7 @@ impl Events {
         self.emit_of(path, None, kind);
     }
 
-    /// The same for one run of a child.
+    /// Logs and sends an event of one run of a child.
     pub(crate) fn emit_of(&self, path: &Arc<str>, incarnation: Option<u64>, kind: EventKind) {
         kind.log(path, incarnation);
         if self.streams.load(Ordering::SeqCst) == 0 {
@@ -205,8 +210,8 @@ impl Events {
 }
 
 impl EventKind {
-    /// Logs it, whoever subscribes: as an error if somebody must act, as a warning if the
-    /// supervisor does, else as part of the life cycle.
+    /// Logs the event, whether or not anybody subscribes: as an error if somebody must act, as a
+    /// warning if the supervisor does, else as part of the life cycle.
     fn log(&self, path: &str, incarnation: Option<u64>) {
         match self {
             Self::Crashed { incarnation, exit } => tracing::warn!(

@@ -1,4 +1,4 @@
-//! How a child is spoken to.
+//! Handles, through which messages are sent to children.
 
 use std::{
     fmt,
@@ -22,10 +22,10 @@ use crate::{
     record::ChildRecord,
 };
 
-/// The address of a child. Cheap to clone, usable from any thread, and good from the declaration
-/// of the child until it is removed or its tree ends: across restarts it stays the same, and
-/// messages sent meanwhile wait, unless the child
-/// [refuses mail while suspended](crate::MailWhileSuspended::Refuse).
+/// Address of a child. Handles are cheap to clone, usable from any thread, and good from the
+/// declaration of the child until it is removed or its tree ends: across restarts it stays the
+/// same, and messages sent meanwhile wait, unless the child [refuses mail while
+/// suspended](crate::MailWhileSuspended::Refuse).
 pub struct Handle<A: Actor> {
     inner: Arc<Inner<A>>,
 }
@@ -168,7 +168,7 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
         }
     }
 
-    /// An address for one type of message that does not name the actor.
+    /// Returns an address for one type of message that does not name the actor.
     #[must_use]
     pub fn recipient<M>(&self) -> Recipient<M>
     where
@@ -190,7 +190,7 @@ impl<A: Actor> Handle<A> {
         for envelope in self.mailbox().close(self.record()) {
             let _ = drop_quietly(envelope);
         }
-        // One that is asked for from now on is closed at once.
+        // An address mailbox that is made from now on is closed at once.
         if let Some(addr_mail) = self.addr_mail() {
             addr_mail.close();
         }
@@ -200,7 +200,7 @@ impl<A: Actor> Handle<A> {
         &self.inner.record
     }
 
-    /// Mail through bare addresses, if there are any.
+    /// Returns the mailbox of bare addresses, if there are any.
     pub(crate) fn addr_mail(&self) -> Option<&AddrMail<A>> {
         self.inner.addr_mail.get().map(|addr_mail| &**addr_mail)
     }
@@ -219,25 +219,27 @@ impl<A: Actor> Handle<A> {
         Monitor(self.inner.record.monitor())
     }
 
-    /// Messages waiting. Withdrawn questions count until their room is needed.
+    /// Returns the number of messages waiting. Withdrawn questions count until their room is
+    /// needed.
     #[must_use]
     pub fn depth(&self) -> usize {
         self.inner.record.depth()
     }
 
-    /// Returns whether the child was removed or its tree ended: nothing will be taken any more.
+    /// Returns true if the child was removed or its tree ended, so that no message is taken any
+    /// more.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.inner.mailbox.is_closed()
     }
 
-    /// The child's name, unique among its siblings.
+    /// Returns the child's name, which is unique among its siblings.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.inner.record.name
     }
 
-    /// The child's path in its tree; its bare name before the tree is started.
+    /// Returns the child's path in its tree, or its bare name before the tree is started.
     #[must_use]
     pub fn path(&self) -> &str {
         self.inner.record.path()
@@ -308,7 +310,7 @@ where
     }
 }
 
-/// The address of some child that takes messages of type `M`: see [`Handle::recipient`].
+/// Address of some child that takes messages of type `M`: see [`Handle::recipient`].
 pub struct Recipient<M: Message>(Arc<dyn Receive<M>>);
 
 impl<M: Message> Recipient<M> {

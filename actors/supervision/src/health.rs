@@ -1,44 +1,44 @@
-//! Health that a child reports of itself.
+//! Health that children report of themselves.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// How a child is, in its own words: see [`Context::set_health`](crate::Context::set_health). It is
-/// reported in the status and as an event; the runtime does not act on it.
+/// Health of a child, as it reports it: see [`Context::set_health`](crate::Context::set_health).
+/// The health is shown in the status and as an event; the runtime does not act on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Health {
-    /// Does what it should.
+    /// The child does what it should.
     #[default]
     Healthy,
-    /// Does less than it should, or does it more slowly.
+    /// The child does less than it should, or does it more slowly.
     Degraded {
-        /// What is wrong, in a few words.
+        /// Short description of the problem.
         why: String,
     },
-    /// Does not do what it should.
+    /// The child does not do what it should.
     Unhealthy {
-        /// What is wrong, in a few words.
+        /// Short description of the problem.
         why: String,
     },
 }
 
 impl Health {
-    /// A degraded child.
+    /// Returns the health of a degraded child.
     pub fn degraded(why: impl fmt::Display) -> Self {
         let why = why.to_string();
         Self::Degraded { why }
     }
 
-    /// An unhealthy child.
+    /// Returns the health of an unhealthy child.
     pub fn unhealthy(why: impl fmt::Display) -> Self {
         let why = why.to_string();
         Self::Unhealthy { why }
     }
 
-    /// Returns whether nothing is wrong.
+    /// Returns true if nothing is wrong.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         matches!(self, Self::Healthy)

@@ -1,10 +1,10 @@
-//! How many restarts are tolerated: sliding windows, as OTP's `intensity` and `period`.
+//! Limits on restarts: sliding windows, as OTP's `intensity` and `period`.
 
 use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-/// A restart budget: more than `max_restarts` restarts within any `period` is too many.
+/// Restart budget: more than `max_restarts` restarts within any `period` is too many.
 ///
 /// The window slides (OTP's rule): each restart is compared with those of the last `period`,
 /// not with those since a fixed point. A second, longer horizon ([`slow`](Intensity::slow)) sees
@@ -22,7 +22,7 @@ pub(crate) struct Limit {
 }
 
 impl Intensity {
-    /// At most `max_restarts` (0 = none at all) within a sliding `period` (more than zero).
+    /// Allows at most `max_restarts` (0 = none at all) within a sliding `period` (more than zero).
     #[must_use]
     pub fn new(max_restarts: u32, period: Duration) -> Self {
         Self {
@@ -34,7 +34,7 @@ impl Intensity {
         }
     }
 
-    /// No limit: restarts for ever.
+    /// Sets no limit: the child is restarted forever.
     #[must_use]
     pub fn unlimited() -> Self {
         Self {
@@ -53,13 +53,13 @@ impl Intensity {
         self
     }
 
-    /// Restarts allowed within [`period`](Self::period); `None` if unlimited.
+    /// Returns the number of restarts allowed within [`period`](Self::period); `None` if unlimited.
     #[must_use]
     pub fn max_restarts(&self) -> Option<u32> {
         self.fast.map(|limit| limit.max_restarts)
     }
 
-    /// Length of the sliding window; `None` if unlimited.
+    /// Returns the length of the sliding window; `None` if unlimited.
     #[must_use]
     pub fn period(&self) -> Option<Duration> {
         self.fast.map(|limit| limit.period)
@@ -67,13 +67,13 @@ impl Intensity {
 }
 
 impl Default for Intensity {
-    /// OTP's default: one restart in five seconds.
+    /// Returns OTP's default: one restart in five seconds.
     fn default() -> Self {
         Self::new(1, Duration::from_secs(5))
     }
 }
 
-/// The restarts that still count against an [`Intensity`].
+/// Restarts that still count against an [`Intensity`].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Window {
     fast: VecDeque<Instant>,
@@ -81,14 +81,15 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Counts a restart at `now`; the limit it breaks, if it does.
+    /// Counts a restart at `now` and returns the limit it breaks, if it does.
     pub(crate) fn count(&mut self, intensity: &Intensity, now: Instant) -> Option<Limit> {
         let fast = over(&mut self.fast, intensity.fast, now);
         let slow = over(&mut self.slow, intensity.slow, now);
         fast.or(slow)
     }
 
-    /// Counts something at `now` only if that breaks no limit; else the limit that it would break.
+    /// Counts something at `now` only if that breaks no limit; otherwise returns the limit that it
+    /// would break.
     pub(crate) fn spend(&mut self, intensity: &Intensity, now: Instant) -> Option<Limit> {
         let mut after = self.clone();
         let limit = after.count(intensity, now);

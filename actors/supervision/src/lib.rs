@@ -9,14 +9,14 @@
 //! along. Supervisors are tasks, too; they never wait for a child. They send *start* and *stop*,
 //! and hear *started* and *exited*; what to do about it is decided by pure functions.
 //!
-//! What polls an actor is not actix's `ContextFut`, although it keeps its order of
-//! things. `ContextFut` keeps the mailbox across a restart only for actors that implement
-//! `Supervised`, it matches cancelled futures of one incarnation against those of the next, it
-//! polls once more when it is dropped (a second panic then aborts the process), and it has no
-//! budget: an actor that always has something to do never lets its neighbours run.
+//! Actors are not polled by actix's `ContextFut`, although its order of things is kept.
+//! `ContextFut` keeps the mailbox across a restart only for actors that implement `Supervised`, it
+//! matches cancelled futures of one incarnation against those of the next, it polls once more when
+//! it is dropped (a second panic then aborts the process), and it has no budget: an actor that
+//! always has something to do never lets its neighbours run.
 //!
-//! What belongs to a child (mailbox, control channel, factory) is shared between its worker task
-//! and its supervisor; the worker task has a *lease* on it. When an actor blocks its thread, the
+//! The state of a child (mailbox, control channel, factory) is shared between its worker task and
+//! its supervisor; the worker task has a *lease* on it. When an actor blocks its thread, the
 //! [watchdog](SupervisorSpec::watchdog) sees it from a thread of its own, and the supervisor takes
 //! away the leases of all worker tasks there and starts new worker tasks on another arbiter. A
 //! thread cannot be killed: the call that blocks it goes on until it returns, and nothing of that
@@ -24,7 +24,7 @@
 //!
 //! # Where it differs from OTP, on purpose
 //!
-//! - A restarted child keeps its address and its mailbox; only the message in hand is lost.
+//! - A restarted child keeps its address and its mailbox; only the message being handled is lost.
 //! - A child may wait before its restart ([`Backoff`]). Meanwhile it can be terminated, deleted,
 //!   suspended, and its supervisor shut down.
 //! - A child with a [budget](ChildSpec::budget) of its own does not use up its siblings' budget,
@@ -33,9 +33,9 @@
 //!   supervisor is restarted then; in OTP it ends with `shutdown`.
 //! - A child that was terminated, suspended or quarantined is not started by the restart of a
 //!   sibling. The restart of its supervisor starts it, unless it is suspended.
-//! - When a supervisor is restarted, its declared children are rebuilt, those added at run time
-//!   are not, unless it was suspended. A declared temporary child that has ended by itself does
-//!   not come back.
+//! - When a supervisor is restarted, its declared children are started again, those added at run
+//!   time are not, unless it was suspended. A declared temporary child that has ended by itself
+//!   does not come back.
 //! - A child of a dynamic supervisor that was terminated keeps its specification until it is
 //!   deleted; one that ended for good by itself, or whose factory declines, is forgotten, whatever
 //!   its restart type.
@@ -48,7 +48,7 @@
 //! - Workers have five minutes to start ([`start_within`](ChildSpec::start_within)).
 //! - A child runs on one thread of the group that its [`Placement`] names, and is not preempted.
 //! - A child that blocks its thread is found out, ends as [`ExitReason::Stuck`], and takes nobody
-//!   along: its neighbours on that thread are rebuilt on another, at nobody's expense.
+//!   along: its neighbours on that thread are restarted on another, which counts against no budget.
 //! - Children of one group that fail at the same time count once.
 
 mod addr_mail;

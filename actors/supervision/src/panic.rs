@@ -1,4 +1,4 @@
-//! Catching panics, and remembering where they came from.
+//! Catching panics, and recording their locations.
 
 use std::{
     any::Any,
@@ -12,26 +12,26 @@ use std::{
     task::{Context, Poll},
 };
 
-/// A caught panic.
+/// Panic that was caught.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Panic {
-    /// What was passed to `panic!`; a fixed text if it was not a string.
+    /// Text that was passed to `panic!`, or a fixed text if it was not a string.
     pub message: String,
-    /// Known once [`install_panic_hook`] was called.
+    /// Location of the panic, which is known once [`install_panic_hook`] was called.
     pub location: Option<PanicLocation>,
-    /// Rust type name of the message in hand.
+    /// Rust type name of the message that was being handled.
     pub message_type: Option<&'static str>,
-    /// Captured if the hook is installed and `RUST_BACKTRACE` asks for it. Resolved only when
-    /// it is displayed.
+    /// Backtrace, captured if the hook is installed and `RUST_BACKTRACE` asks for it. It is
+    /// resolved only when it is displayed.
     pub backtrace: Option<Arc<Backtrace>>,
 }
 
-/// Where a panic happened. Displays as `file:line:column`.
+/// Location of a panic. Displays as `file:line:column`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PanicLocation {
-    /// Source file, as the compiler was given it.
+    /// Path of the source file, as it was passed to the compiler.
     pub file: Arc<str>,
     /// Line, from 1.
     pub line: u32,
@@ -71,7 +71,8 @@ thread_local! {
 /// which shows nothing before a subscriber is installed. All other panics go to the hook that was
 /// there before.
 ///
-/// Opt-in, because the hook is global: a library must not take it. Calling it again has no effect.
+/// The hook is opt-in, because it is global, and a library must not take it. Calling it again has
+/// no effect.
 pub fn install_panic_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -106,7 +107,7 @@ pub(crate) fn drop_quietly<T>(value: T) -> Result<(), Panic> {
     guard(|| drop(value))
 }
 
-/// Drops each item, whatever the destructors of the others do; the first panic, if any.
+/// Drops each item, whatever the destructors of the others do, and returns the first panic, if any.
 pub(crate) fn drop_each_quietly<T>(items: impl IntoIterator<Item = T>) -> Result<(), Panic> {
     let mut result = Ok(());
     for item in items {

@@ -1,4 +1,4 @@
-//! What most users of this crate need, and of actix what one needs to write an actor for it:
+//! Items that most users of this crate need, and those of actix that are needed to write an actor:
 //!
 //! ```
 //! use deia_supervision::prelude::*;

@@ -1,17 +1,17 @@
-//! Kinds of children, and what a child may be doing.
+//! Kinds and states of children.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// Worker or supervisor.
+/// Kind of a child: worker or supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Kind {
-    /// Runs an actor.
+    /// The child runs an actor.
     Worker,
-    /// Runs children.
+    /// The child runs children.
     Supervisor,
 }
 
@@ -21,35 +21,35 @@ pub enum Kind {
 #[repr(u8)]
 #[non_exhaustive]
 pub enum ChildState {
-    /// Declared, not started yet; or its supervisor is down.
+    /// The child is declared and not started yet, or its supervisor is down.
     Declared,
-    /// Being built; not ready yet.
+    /// The child is being built and is not ready yet.
     Starting,
-    /// Up.
+    /// The child is up.
     Running,
-    /// Asked to stop.
+    /// The child was asked to stop.
     Stopping,
-    /// Ended, waiting for its restart.
+    /// The child ended and waits for its restart.
     Restarting,
-    /// Terminated on request; its specification is kept.
+    /// The child was terminated on request; its specification is kept.
     Terminated,
-    /// Ended by itself, and its restart type says to leave it so.
+    /// The child ended by itself, and its restart type says to leave it so.
     Ended,
-    /// Its factory declined.
+    /// The child's factory declined.
     Ignored,
-    /// Stopped on purpose, to be resumed.
+    /// The child was stopped on purpose, to be resumed.
     Suspended,
-    /// Used up its restart budget and was left down.
+    /// The child used up its restart budget and was left down.
     Quarantined,
-    /// Removed.
+    /// The child was removed.
     Removed,
-    /// It blocks its arbiter; its supervisor has not dealt with it yet, or cannot because it runs
-    /// on the same arbiter.
+    /// The child blocks its arbiter; its supervisor has not dealt with it yet, or cannot because it
+    /// runs on the same arbiter.
     Stuck,
 }
 
 impl ChildState {
-    /// A stable, machine-readable code, the same as in JSON: `running`, `restarting`, ...
+    /// Returns a stable, machine-readable code, the same as in JSON: `running`, `restarting`, ...
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -68,7 +68,7 @@ impl ChildState {
         }
     }
 
-    /// The state stored as `number`, by `as u8`.
+    /// Returns the state stored as `number`, by `as u8`.
     pub(crate) const COUNT: usize = STATES.len();
 
     pub(crate) fn from_u8(number: u8) -> Self {

@@ -1,4 +1,4 @@
-//! A snapshot of a tree, for whoever looks after it.
+//! Snapshots of a tree, for its operators.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -20,80 +20,82 @@ use crate::{
     state::{ChildState, Kind},
 };
 
-/// One child and all below it, at one moment. Cheap enough to take ten times a second with
-/// 10,000 children.
+/// Snapshot of one child and all below it, cheap enough to take ten times a second with 10,000
+/// children.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct TreeStatus {
-    /// Name among its siblings.
+    /// Name of the child, which is unique among its siblings.
     #[serde(serialize_with = "text")]
     pub name: Arc<str>,
     /// Names from the root on, separated by `/`.
     #[serde(serialize_with = "text")]
     pub path: Arc<str>,
-    /// Worker or supervisor.
+    /// Kind of the child: worker or supervisor.
     pub kind: Kind,
-    /// Of a supervisor.
+    /// Strategy of a supervisor; `None` for workers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
-    /// What it is doing.
+    /// State that the child is in.
     pub state: ChildState,
-    /// True if it has mail and handles none of it: see
+    /// True if the child has mail and handles none of it: see
     /// [`ChildSpec::stalled_after`](crate::ChildSpec::stalled_after).
     pub stalled: bool,
-    /// When it is started again.
+    /// Condition under which the child is started again.
     pub restart: Restart,
-    /// How much it matters.
+    /// Importance of the child.
     pub criticality: Criticality,
-    /// Counts its runs, from 1; 0 if it has never been started.
+    /// Number of the current or last run, from 1; 0 if the child has never been started.
     pub incarnation: u64,
-    /// How long it has been up.
+    /// Time for which the child has been up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uptime_ms: Option<u64>,
-    /// Automatic restarts since the tree was started.
+    /// Number of automatic restarts since the tree was started.
     pub restarts: u64,
-    /// Those that still count against its budget (at most 128 are told apart).
+    /// Number of restarts that still count against its budget (at most 128 are counted).
     pub restarts_in_window: usize,
-    /// Of a supervisor: restarts of its children that count against its budget now.
+    /// Number of restarts of its children that count against the budget of a supervisor now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget_used: Option<usize>,
-    /// Of a supervisor: restarts of its children allowed within its period; none if unlimited.
+    /// Number of restarts of its children that a supervisor allows within its period; none if
+    /// unlimited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<u32>,
-    /// Messages waiting; withdrawn questions count until their room is needed. 0 for supervisors.
+    /// Number of messages waiting; withdrawn questions count until their room is needed. 0 for
+    /// supervisors.
     pub mailbox_depth: usize,
-    /// How many may wait. 0 for supervisors.
+    /// Number of messages that may wait. 0 for supervisors.
     pub mailbox_bound: usize,
-    /// Messages handled since the tree was started. 0 for supervisors.
+    /// Number of messages handled since the tree was started. 0 for supervisors.
     pub handled: u64,
     /// Time spent working since the tree was started. An estimate, from a sample of one poll in
     /// eight. 0 for supervisors.
     pub busy_ms: u64,
-    /// How much of the time since its last start it has spent working, 0 to 1. An estimate. 0 for
-    /// supervisors.
+    /// Estimated share of the time since its last start that the child has spent working, 0 to 1. 0
+    /// for supervisors.
     pub busy_share: f64,
-    /// The arbiter on which a worker runs: see [`Tree::arbiters`](crate::Tree::arbiters).
+    /// Arbiter on which a worker runs: see [`Tree::arbiters`](crate::Tree::arbiters).
     #[serde(
         serialize_with = "optional_text",
         skip_serializing_if = "Option::is_none"
     )]
     pub arbiter: Option<Arc<str>>,
-    /// Why it is suspended, if it is.
+    /// Reason for which the child is suspended, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspended: Option<Suspended>,
-    /// What it says of itself, if it has said anything since it was started.
+    /// Health that the child has reported since it was started, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
-    /// Its last exit.
+    /// Last exit of the child.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<ExitRecord>,
-    /// Its last 16 exits, the oldest first.
+    /// Last 16 exits of the child, the oldest first.
     pub exits: Vec<ExitRecord>,
-    /// In the order of their start.
+    /// Children, in the order in which they start.
     pub children: Vec<TreeStatus>,
 }
 
-/// One arbiter of a tree.
+/// Snapshot of one arbiter of a tree.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct ArbiterStatus {
@@ -101,24 +103,24 @@ pub struct ArbiterStatus {
     /// number.
     #[serde(serialize_with = "text")]
     pub name: Arc<str>,
-    /// Its group: that of a [`Placement`](crate::Placement), or `own`.
+    /// Group of the arbiter: that of a [`Placement`](crate::Placement), or `own`.
     #[serde(
         serialize_with = "optional_text",
         skip_serializing_if = "Option::is_none"
     )]
     pub group: Option<Arc<str>>,
-    /// Workers that run there, or are down and will be started there.
+    /// Number of workers that run there, or are down and will be started there.
     pub children: usize,
-    /// How much of the time since somebody looked, at least of the last second, its workers have
-    /// worked, 0 to 1. An estimate. Supervisors are not counted.
+    /// Estimated share of the time since the last reading, at least of the last second, that the
+    /// arbiter's workers have worked, 0 to 1. Supervisors are not counted.
     pub busy_share: f64,
-    /// Since when it has given the watchdog no sign of life.
+    /// Time since which the arbiter has given the watchdog no sign of life.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub silent_since: Option<Timestamp>,
-    /// True if that has been too long. No child is placed there then.
+    /// True if the arbiter has been silent for too long. No child is placed there then.
     pub blocked: bool,
-    /// True if its children have left a blocked one for good. Its thread is lost until what blocks
-    /// it returns; it is listed until then.
+    /// True if the arbiter is blocked and its children have left it for good. Its thread is lost
+    /// until the call that blocks it returns; the arbiter is listed until then.
     pub given_up: bool,
 }
 
@@ -187,7 +189,7 @@ pub(crate) fn of(record: &ChildRecord, moment: &Moment) -> TreeStatus {
     }
 }
 
-/// How many of these times, the latest last, lie within the window.
+/// Returns the number of these times, the latest last, that lie within the window.
 fn within(times: &VecDeque<Instant>, now: Instant, window: Option<Limit>) -> usize {
     let counts = |at: &&Instant| {
         window.is_none_or(|limit| now.saturating_duration_since(**at) <= limit.period)

@@ -6,28 +6,29 @@ use serde::Serialize;
 
 use crate::state::ChildState;
 
-/// A tree in a few numbers: see [`Tree::status_summary`](crate::Tree::status_summary). Counts
-/// workers and supervisors, the root included.
+/// Summary of a tree in a few numbers: see [`Tree::status_summary`](crate::Tree::status_summary).
+/// Counts workers and supervisors, the root included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TreeSummary {
-    /// All children.
+    /// Number of all children.
     pub children: usize,
-    /// Up.
+    /// Number of children that are up.
     pub running: usize,
-    /// Being built.
+    /// Number of children that are being built.
     pub starting: usize,
-    /// Asked to stop.
+    /// Number of children that were asked to stop.
     pub stopping: usize,
-    /// Waiting for their restart.
+    /// Number of children that wait for their restart.
     pub restarting: usize,
-    /// Stopped on purpose, to be resumed.
+    /// Number of children that were stopped on purpose, to be resumed.
     pub suspended: usize,
-    /// Left down because their restart budget is used up.
+    /// Number of children that were left down because their restart budget is used up.
     pub quarantined: usize,
-    /// Terminated, ended by themselves, declined, or below a supervisor that is down.
+    /// Number of children that were terminated, ended by themselves, declined, or are below a
+    /// supervisor that is down.
     pub down: usize,
-    /// Automatic restarts since the tree was started.
+    /// Number of automatic restarts since the tree was started.
     pub restarts: u64,
 }
 
@@ -38,14 +39,14 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
-    /// A child has come.
+    /// Counts a child that was added.
     pub(crate) fn add(&self, state: ChildState) {
         if state != ChildState::Removed {
             self.by_state[state as usize].fetch_add(1, Relaxed);
         }
     }
 
-    /// A child is in this state no more.
+    /// Counts a child that has left this state.
     pub(crate) fn remove(&self, state: ChildState) {
         if state != ChildState::Removed {
             self.by_state[state as usize].fetch_sub(1, Relaxed);

@@ -42,8 +42,8 @@ use crate::{
     validate, watchdog,
 };
 
-/// A running tree. Clones stand for the same tree and are usable from any thread. Dropping them
-/// does not stop it: call [`shutdown`](Tree::shutdown).
+/// Running tree. Clones stand for the same tree and are usable from any thread. Dropping them does
+/// not stop it: call [`shutdown`](Tree::shutdown).
 #[derive(Clone)]
 pub struct Tree {
     root: Arc<ChildRecord>,
@@ -60,7 +60,7 @@ impl Tree {
     /// A faulty specification is refused before anything starts. If a child does not start, those
     /// that did are stopped again, and the error names that child and why.
     pub async fn start(spec: SupervisorSpec) -> Result<Self, StartError> {
-        // There is no asking whether tasks can be spawned here.
+        // Tokio offers no way to ask whether tasks can be spawned here.
         if guard(|| drop(tokio::task::spawn_local(async {}))).is_err() {
             return Err(StartError::NoLocalSet);
         }
@@ -129,7 +129,7 @@ impl Tree {
         actix_rt::spawn(async move {
             let mut up = Some(up);
             let reason = owner.supervise(&mut signals, &mut up).await;
-            // Whoever monitors the root hears why it ended, not that it is gone.
+            // Monitors of the root get the reason for its end, not that it is gone.
             owner.record.record_exit(&reason);
             // Ends the root's task, and with it everything below.
             running.abort();
@@ -149,14 +149,14 @@ impl Tree {
         }
     }
 
-    /// What everything is doing now. Never waits for the tree.
+    /// Returns the state of everything now. Never waits for the tree.
     #[must_use]
     pub fn status(&self) -> TreeStatus {
         status::of(&self.root, &self.moment())
     }
 
-    /// The [status](Self::status) of the child at `path` (`root/child/...`) and all below it.
-    /// `None` if there is no such child.
+    /// Returns the [status](Self::status) of the child at `path` (`root/child/...`) and all below
+    /// it. `None` if there is no such child.
     #[must_use]
     pub fn status_of(&self, path: &str) -> Option<TreeStatus> {
         Some(status::of(&*self.root.descendant(path)?, &self.moment()))
@@ -172,13 +172,13 @@ impl Tree {
         }
     }
 
-    /// The events from now on. The stream ends with the tree.
+    /// Subscribes to the events from now on. The stream ends with the tree.
     #[must_use]
     pub fn subscribe(&self) -> EventStream {
         self.shared.events.subscribe()
     }
 
-    /// The handle of the supervisor at `path`.
+    /// Returns the handle of the supervisor at `path`.
     #[must_use]
     pub fn supervisor(&self, path: &str) -> Option<SupervisorHandle> {
         SupervisorHandle::of(&self.root.descendant(path)?)
@@ -195,7 +195,7 @@ impl Tree {
         self.operate(path, Operation::Suspend(suspended)).await
     }
 
-    /// Like [`suspend_path`](Self::suspend_path), and says who does it and why: see
+    /// Does the same as [`suspend_path`](Self::suspend_path), and records who does it and why: see
     /// [`TreeStatus::suspended`].
     ///
     /// # Errors
@@ -218,13 +218,14 @@ impl Tree {
         self.operate(path, Operation::Resume).await
     }
 
-    /// Stops the child at `path`, if it is running, and starts it: one operation of its
-    /// supervisor, so that nothing can come in between, and a temporary child is kept. Not counted
-    /// as a failure. One that waits for its restart is started at once.
+    /// Stops the child at `path`, if it is running, and starts it: one operation of its supervisor,
+    /// so that nothing can come in between, and a temporary child is kept. Not counted as a
+    /// failure. A child that waits for its restart is started at once.
     ///
     /// If a child that was running, or waited for its restart, does not start, that is an error
     /// here, and a failure like a crash: it counts against the budget, and the child is started
-    /// again (a temporary one is forgotten), or its supervisor gives up. One that was down stays down.
+    /// again (a temporary one is forgotten), or its supervisor gives up. A child that was down
+    /// stays down.
     ///
     /// # Errors
     /// If there is no such child, it is the root, it is being stopped, it does not start, or it is
@@ -234,7 +235,7 @@ impl Tree {
         self.operate(path, Operation::Bounce).await
     }
 
-    /// Has the worker at `path` run on another arbiter: see [`SupervisorHandle::move_child`].
+    /// Makes the worker at `path` run on another arbiter: see [`SupervisorHandle::move_child`].
     ///
     /// # Errors
     /// As [`SupervisorHandle::move_child`]; and if it is the root.
@@ -251,7 +252,7 @@ impl Tree {
         self.operate(path, Operation::Fail).await
     }
 
-    /// The arbiters of the tree, the one that started it first.
+    /// Returns the arbiters of the tree, beginning with the one that started it.
     #[must_use]
     pub fn arbiters(&self) -> Vec<ArbiterStatus> {
         let slots = self.shared.pool.slots();
@@ -289,8 +290,8 @@ impl Tree {
         self.exited().await
     }
 
-    /// The typed address of the worker at `path`; `None` if there is none, or it runs another
-    /// actor.
+    /// Returns the typed address of the worker at `path`; `None` if there is none, or it runs
+    /// another actor.
     #[must_use]
     pub fn handle<A: Actor<Context = Context<A>>>(&self, path: &str) -> Option<Handle<A>> {
         let worker = self.root.descendant(path)?.worker.get()?.upgrade()?;
@@ -306,7 +307,7 @@ impl Tree {
         Some(Monitor(self.root.descendant(path)?.monitor()))
     }
 
-    /// The tree in a few numbers. Costs the same however large the tree is.
+    /// Returns the tree in a few numbers. The cost does not depend on the size of the tree.
     #[must_use]
     pub fn status_summary(&self) -> TreeSummary {
         self.shared.totals.summary()
@@ -328,7 +329,7 @@ impl fmt::Debug for Tree {
     }
 }
 
-/// Stands in for the supervisor the root does not have.
+/// Substitute for the supervisor that the root does not have.
 struct RootOwner {
     record: Arc<ChildRecord>,
     shared: Arc<Shared>,
@@ -353,7 +354,7 @@ impl RootOwner {
                         .events
                         .emit(self.record.path(), EventKind::Started { incarnation });
                     if up.take().is_some_and(|up| up.send(Ok(())).is_err()) {
-                        // Nobody waited for it: nobody could ever stop it.
+                        // The start was abandoned, so nobody could ever stop the tree.
                         self.control.send(Control::Stop(Shutdown::Infinity));
                     }
                     continue;
@@ -398,7 +399,7 @@ impl RootOwner {
 }
 
 impl Drop for RootOwner {
-    /// The tree has ended, if only because its arbiter was stopped.
+    /// Marks the tree as ended, if only because its arbiter was stopped.
     fn drop(&mut self) {
         self.shared.events.close();
     }

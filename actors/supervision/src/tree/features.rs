@@ -11,7 +11,7 @@ use crate::{
     supervisor::handle::Operation,
 };
 
-/// A child that was suspended or resumed, or why it was not.
+/// Path of a child, and the result of suspending or resuming it.
 pub type Change = (Arc<str>, Result<(), ChildError>);
 
 impl Tree {
@@ -34,14 +34,15 @@ impl Tree {
         self.apply(Rule::Feature(feature.into()), suspended).await
     }
 
-    /// Resumes what was suspended as part of `feature`, in the order of starting. What was also
-    /// suspended for itself, or as part of something else, stays suspended.
+    /// Resumes the children that were suspended as part of `feature`, in the order of starting.
+    /// Children that were also suspended by themselves, or as part of something else, stay
+    /// suspended.
     #[must_use = "some children may not have changed"]
     pub async fn resume_feature(&self, feature: &str) -> Vec<Change> {
         self.lift(&Rule::Feature(feature.into())).await
     }
 
-    /// The features that are suspended, and why.
+    /// Returns the features that are suspended, and why.
     #[must_use]
     pub fn suspended_features(&self) -> Vec<(Arc<str>, Suspended)> {
         self.shared.rules.features()
@@ -71,7 +72,7 @@ impl Tree {
     }
 
     async fn apply(&self, rule: Rule, suspended: Suspended) -> Vec<Change> {
-        // From here on, nothing that it applies to starts any more.
+        // From here on, no child to which the rule applies starts any more.
         self.shared.rules.set(rule.clone(), suspended);
         let mut children = Vec::new();
         collect(&self.root, &rule, &mut children);
@@ -90,9 +91,9 @@ impl Tree {
         let mut changes = Vec::new();
         for path in children {
             let changed = match self.operate(&path, operation.clone()).await {
-                // Its supervisor is down; when that starts, it looks at the rules.
+                // The supervisor of the child is down, and applies the rules when it starts.
                 Err(ChildError::Suspended | ChildError::Down | ChildError::Stopping) => Ok(()),
-                // It has ended meanwhile.
+                // The child has ended meanwhile.
                 Err(ChildError::NotFound | ChildError::Gone) => continue,
                 changed => changed,
             };
@@ -102,7 +103,7 @@ impl Tree {
     }
 }
 
-/// The paths of all children to which the rule applies, in the order of starting.
+/// Collects the paths of all children to which the rule applies, in the order of starting.
 fn collect(parent: &ChildRecord, rule: &Rule, into: &mut Vec<Arc<str>>) {
     for child in parent.children() {
         let policy = child.registration().map(|place| &place.policy);
