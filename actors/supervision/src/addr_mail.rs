@@ -1,5 +1,5 @@
-//! Mail through bare [`actix::Addr`]s. It belongs to the child, as its mailbox does, and ends with
-//! it.
+//! Mail through bare [`actix::Addr`]s. The mail belongs to the child, as its mailbox does, and ends
+//! with it.
 
 use std::{
     pin::Pin,
@@ -20,8 +20,8 @@ use crate::{fence::Lease, panic::drop_quietly};
 
 pub(crate) struct AddrMail<A: Actor> {
     sender: Mutex<AddressSender<A>>,
-    /// None once the child is gone: addresses say that they are not connected, and what is sent
-    /// through them is refused.
+    /// Receiver of the mail; `None` once the child is gone, so that addresses say that they are not
+    /// connected, and messages sent through them are refused.
     receiver: Mutex<Option<AddressReceiver<A>>>,
 }
 

@@ -1,19 +1,21 @@
-//! How much of one kind of work one poll of an actor may do before its neighbours get their turn.
+//! Limits on one kind of work that one poll of an actor may do before its neighbours get their
+//! turn.
 
 use std::time::{Duration, Instant};
 
-/// Messages, or polls of futures, per poll.
+/// Number of messages, or polls of futures, per poll.
 const REDUCTIONS: u32 = 128;
-/// Time for them. A limit by count alone would let 128 slow handlers run in a row.
+/// Time for the work of one poll. A limit by count alone would let 128 slow handlers run in a row.
 const SLICE: Duration = Duration::from_micros(500);
-/// Most steps after which the clock is read again: a clock read costs as much as a message.
+/// Largest number of steps after which the clock is read again: a clock read costs as much as a
+/// message.
 const STEPS_BETWEEN_READS: u32 = 32;
 
-/// What one poll may still do of one kind of work.
+/// Rest of one kind of work that one poll may still do.
 pub(crate) struct Allowance {
-    /// Steps until something is to be looked at; 0 if it is used up.
+    /// Number of steps until the next check; 0 if the allowance is used up.
     until_look: u32,
-    /// Steps, when those are done.
+    /// Number of steps after that check.
     steps: u32,
     since: Option<Instant>,
 }
@@ -32,7 +34,7 @@ impl Allowance {
         self.until_look == 0
     }
 
-    /// Counts one message, or one poll of a future. For one that is not used up.
+    /// Counts one message, or one poll of a future. The allowance must not be used up.
     #[inline]
     pub(crate) fn use_one(&mut self) {
         self.count(Instant::now);
@@ -46,8 +48,8 @@ impl Allowance {
         }
     }
 
-    /// Most polls handle one message: those read no clock. In others, time runs from the second
-    /// step on, and is looked at soon after that, so that very slow handlers are found out.
+    /// Checks the time. Most polls handle one message, and read no clock. In others, time runs from
+    /// the second step on, and is checked soon after that, so that very slow handlers are detected.
     #[cold]
     fn look(&mut self, now: Instant) {
         let since = *self.since.get_or_insert(now);

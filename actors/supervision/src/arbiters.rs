@@ -13,18 +13,18 @@ use tokio::time::Instant;
 pub(crate) use self::slot::{ArbiterSlot, SlotGuard};
 use crate::intensity::{Intensity, Window};
 
-/// Names an arbiter within its tree.
+/// Number of an arbiter within its tree.
 pub(crate) type SlotId = u64;
 
-/// The arbiter that started the tree.
+/// Arbiter that started the tree.
 pub(crate) const HERE: SlotId = 0;
-/// Of a worker that has no task.
+/// Number that stands for the arbiter of a worker that has no task.
 pub(crate) const NOWHERE: SlotId = SlotId::MAX;
 
 /// The group behind [`Placement::Pool`](crate::Placement::Pool).
 pub(crate) const POOL: &str = "pool";
 
-/// How many arbiters each group has.
+/// Number of arbiters in each group.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GroupSizes(BTreeMap<Arc<str>, usize>);
 
@@ -33,14 +33,14 @@ impl GroupSizes {
         self.0.insert(group, arbiters);
     }
 
-    /// How many arbiters `group` has, if it is known. The pool need not be declared.
+    /// Returns the number of arbiters in `group`, if it is known. The pool need not be declared.
     pub(crate) fn of(&self, group: &str) -> Option<usize> {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let declared = self.0.get(group).copied();
         declared.or_else(|| (group == POOL).then(cores))
     }
 
-    /// A group without arbiters, if there is one.
+    /// Returns a group without arbiters, if there is one.
     pub(crate) fn empty(&self) -> Option<&Arc<str>> {
         let mut empty = self.0.iter().filter(|(_, arbiters)| **arbiters == 0);
         empty.next().map(|(group, _)| group)
@@ -64,11 +64,11 @@ pub(crate) struct ArbiterPool {
 struct PoolState {
     last: SlotId,
     groups: HashMap<Arc<str>, Vec<Arc<ArbiterSlot>>>,
-    /// Those that get no new children: own ones, and members that were blocked.
+    /// Arbiters that get no new children: own ones, and members that were blocked.
     retired: Vec<Weak<ArbiterSlot>>,
-    /// Replacements that count, of each group.
+    /// Replacements that count against the limit, by group.
     windows: HashMap<Arc<str>, Window>,
-    /// Blocked arbiters that are not replaced, and were not told of yet.
+    /// Blocked arbiters that are not replaced, and were not reported yet.
     untold: Vec<Arc<str>>,
     told: HashSet<SlotId>,
 }
@@ -76,9 +76,9 @@ struct PoolState {
 /// Place for one more child in a group.
 enum Vacancy {
     Here(SlotGuard),
-    /// On an arbiter that is to be opened; if that fails, on this one.
+    /// The place is on an arbiter that is to be opened or, if that fails, on this one.
     New(SlotId, Option<Arc<ArbiterSlot>>),
-    /// All are blocked, and are not replaced.
+    /// All arbiters are blocked, and are not replaced.
     None,
 }
 
@@ -160,14 +160,14 @@ impl ArbiterPool {
         &self.sizes
     }
 
-    /// The arbiter that started the tree.
+    /// Arbiter that started the tree.
     pub(crate) fn here(&self) -> &Arc<ArbiterSlot> {
         &self.here
     }
 
-    /// Starts an arbiter; a thread may not be had. Without the lock, because it takes a while, in
-    /// which the watchdog and whoever looks at the status must not wait. (No other does the same
-    /// meanwhile: all supervisors of a tree run on one thread.)
+    /// Starts an arbiter, which fails if no thread can be started. The lock is not held, because
+    /// this takes a while, in which the watchdog and readers of the status must not wait. (No other
+    /// caller does the same meanwhile: all supervisors of a tree run on one thread.)
     fn open(&self, id: SlotId, group: &Arc<str>) -> Result<Arc<ArbiterSlot>, String> {
         #[cfg(test)]
         self.on_open.call(self)?;
@@ -175,8 +175,8 @@ impl ArbiterPool {
         Ok(ArbiterSlot::open(id, group, arbiter.handle()))
     }
 
-    /// Assigns one more child to the least loaded arbiter of a group. One that is blocked is
-    /// replaced, as often as is allowed: whoever is placed on it would wait for ever.
+    /// Assigns one more child to the least loaded arbiter of a group. A blocked arbiter is
+    /// replaced, as often as is allowed, because a child placed on it would wait forever.
     pub(crate) fn of_group(&self, group: &Arc<str>) -> Result<SlotGuard, String> {
         let unknown = || format!("there is no group of arbiters named {group}");
         let size = self.sizes.of(group).ok_or_else(unknown)?;
@@ -213,7 +213,7 @@ impl ArbiterPool {
         }
     }
 
-    /// Starts an arbiter for one child. It is stopped when that has left.
+    /// Starts an arbiter for one child. The arbiter is stopped when that child has left.
     pub(crate) fn own(&self) -> Result<SlotGuard, String> {
         let group = Arc::from("own");
         let id = {
@@ -235,18 +235,18 @@ impl ArbiterPool {
         Ok(guard)
     }
 
-    /// Names of blocked arbiters that are not replaced, each once.
+    /// Returns the names of blocked arbiters that are not replaced, each once.
     pub(crate) fn take_untold(&self) -> Vec<Arc<str>> {
         std::mem::take(&mut self.state().untold)
     }
 
-    /// The arbiter of that number, if it can take another child.
+    /// Returns the arbiter of that number, if it can take another child.
     pub(crate) fn usable(&self, id: SlotId) -> Option<Arc<ArbiterSlot>> {
         let mut slots = self.slots().into_iter();
         slots.find(|slot| slot.id == id && slot.is_usable())
     }
 
-    /// All that are in use, or lost, in the order in which they were opened.
+    /// Returns all arbiters that are in use, or lost, in the order in which they were opened.
     pub(crate) fn slots(&self) -> Vec<Arc<ArbiterSlot>> {
         let state = self.state();
         let retired = state.retired.iter().filter_map(Weak::upgrade);
@@ -310,7 +310,7 @@ mod tests {
             .collect()
     }
 
-    /// The watchdog and the status look at the arbiters meanwhile.
+    /// The watchdog and the status read the arbiters meanwhile.
     #[test]
     fn threads_are_started_without_the_lock() {
         actix::System::new().block_on(async {
@@ -346,7 +346,7 @@ mod tests {
             let entry = |name: &str, blocked, lost| (name.to_owned(), blocked, lost);
             assert_eq!(names[0], entry("tree", false, false));
             assert_eq!(names.last().unwrap(), &entry("bots-3", true, false));
-            // It makes progress again.
+            // The arbiter makes progress again.
             let slots = pool.slots();
             slots.last().unwrap().set_blocked(false);
             assert!(pool.of_group(&group).is_ok());
@@ -380,7 +380,7 @@ mod tests {
         type Context = crate::Context<Self>;
     }
 
-    /// No thread is to be had: what needs one does not start, and everything else goes on.
+    /// No thread can be started: children that need one do not start, and everything else goes on.
     #[test]
     fn a_tree_goes_on_without_threads() {
         actix::System::new().block_on(async {

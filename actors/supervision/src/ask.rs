@@ -1,4 +1,4 @@
-//! Answers to come.
+//! Futures of answers.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use crate::{
     taken_by::TakenBy,
 };
 
-/// The answer to come: see [`Handle::ask`](crate::Handle::ask).
+/// Future of an answer: see [`Handle::ask`](crate::Handle::ask).
 #[must_use = "the question is withdrawn if this is dropped"]
 pub struct Ask<R>(State<R>);
 
@@ -27,15 +27,15 @@ enum State<R> {
 struct Waiting<R> {
     answered: oneshot::Receiver<R>,
     record: Arc<ChildRecord>,
-    /// Of the question, among the messages of the child.
+    /// Number of the question, among the messages of the child.
     number: u64,
-    /// Of a child that may lose its lease.
+    /// Watch on the question, if the child may lose its lease.
     watched: Option<Watched>,
     done: bool,
 }
 
 impl<R> Waiting<R> {
-    /// Why there will be no answer.
+    /// Returns the reason for which there will be no answer.
     fn unanswered(&self) -> AskError {
         let record = &self.record;
         if record.taken() >= self.number {
@@ -50,8 +50,8 @@ impl<R> Waiting<R> {
     }
 }
 
-/// A question to a child on another arbiter. If that is blocked, whoever works on the question does
-/// not answer it before the thread comes back, if ever.
+/// Question to a child on another arbiter. If that arbiter is blocked, the task that works on the
+/// question does not answer it before the thread comes back, if ever.
 pub(crate) struct Watched {
     record: Arc<ChildRecord>,
     taken_by: TakenBy,
@@ -67,7 +67,7 @@ impl Watched {
         }
     }
 
-    /// Says who works on the question.
+    /// Returns the record of the task that works on the question.
     pub(crate) fn taken_by(&self) -> TakenBy {
         self.taken_by.clone()
     }
@@ -76,7 +76,7 @@ impl Watched {
         Box::pin(Arc::clone(record.revoked()).notified_owned())
     }
 
-    /// Ready when whoever works on it has lost its lease.
+    /// Resolves when the task that works on the question has lost its lease.
     fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.revoked.as_mut().poll(cx).is_ready() {
             self.revoked = Self::listen(&self.record);
@@ -88,7 +88,7 @@ impl Watched {
     }
 }
 
-/// Passes an answer on, and lets the asker go when whoever works on the question is lost.
+/// Passes an answer on, and releases the asker when the task that works on the question is lost.
 pub(crate) async fn relay<R>(
     mut asker: oneshot::Sender<R>,
     mut answered: oneshot::Receiver<R>,
@@ -110,7 +110,8 @@ pub(crate) async fn relay<R>(
     }
 }
 
-/// What goes with a question to the child: who works on it, and whether the asker is to hear of it.
+/// Part of a question that is sent to the child: the task that works on it, and whether the asker
+/// must hear of it.
 pub(crate) struct Asking(Option<Watched>);
 
 impl Asking {
@@ -118,7 +119,7 @@ impl Asking {
         Self((!record.is_here()).then(|| Watched::new(record)))
     }
 
-    /// Wherever the child is.
+    /// Returns the part of a question that is watched, on whichever arbiter the child is.
     pub(crate) fn watched(record: &Arc<ChildRecord>) -> Self {
         Self(Some(Watched::new(record)))
     }
@@ -177,10 +178,11 @@ impl<R> Future for Ask<R> {
 }
 
 impl<R> Drop for Waiting<R> {
-    /// Nobody wants the answer any more: the question need not take up room.
+    /// Withdraws a question whose answer nobody wants any more, so that it need not take up room.
     fn drop(&mut self) {
         if !self.done {
-            // First, so that whoever hears that it is withdrawn finds it so.
+            // Closed first, so that a task that hears of the withdrawal finds the question
+            // withdrawn.
             self.answered.close();
             self.record.withdraw_question();
         }
@@ -196,8 +198,8 @@ impl<R> fmt::Debug for Ask<R> {
     }
 }
 
-/// The end of a child's run: see [`Handle::monitor`](crate::Handle::monitor). Resolves to `None` if
-/// the child is removed, or its tree ends, before it runs again.
+/// Future of the end of a child's run: see [`Handle::monitor`](crate::Handle::monitor). Resolves to
+/// `None` if the child is removed, or its tree ends, before it runs again.
 #[must_use = "a monitor does nothing unless it is awaited"]
 pub struct Monitor(pub(crate) oneshot::Receiver<ExitReason>);
 

@@ -1,7 +1,7 @@
 //! The channel from a supervisor to one child.
 //!
-//! A channel of its own, because there is one for every child and it is looked at on every poll:
-//! it costs one relaxed load when there is nothing to hear, and no block of memory.
+//! The channel is hand-made, because there is one for every child and it is polled on every poll of
+//! that child: an empty channel costs one relaxed load, and no block of memory.
 
 use std::{
     collections::VecDeque,
@@ -16,7 +16,7 @@ use crate::{
     sync::{AtomicBool, Mutex, MutexGuard, Ordering, PoisonError},
 };
 
-/// Command of a supervisor to a child. When the channel is cut, the child is removed.
+/// Command of a supervisor to a child. When the channel is closed, the child is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Control {
     Start {
@@ -31,11 +31,11 @@ pub(crate) enum Control {
     Park(Option<Parked>),
 }
 
-/// Why a supervisor is down for longer.
+/// Reason for which a supervisor is down for longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parked {
     Suspended,
-    /// Terminated, quarantined, ended by itself.
+    /// The supervisor was terminated or quarantined, or ended by itself.
     Down,
 }
 
@@ -50,7 +50,7 @@ struct ControlChannel {
 #[derive(Default)]
 struct Queue {
     commands: VecDeque<Control>,
-    /// Of the receiver, when it has found nothing.
+    /// Waker of the receiver, when it has found nothing.
     waker: Option<Waker>,
     sender_gone: bool,
     receiver_gone: bool,
@@ -61,7 +61,7 @@ impl ControlChannel {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes something of which the receiver is to hear, if there is one.
+    /// Changes something and wakes the receiver, if there is one.
     fn notify(&self, change: impl FnOnce(&mut Queue)) -> bool {
         let (waker, is_heard) = {
             let mut queue = self.queue();
@@ -84,7 +84,8 @@ pub(crate) struct ControlReceiver {
 }
 
 impl ControlSender {
-    /// The end of a supervisor. Nobody hears it until it is [connected](Self::connect).
+    /// Makes the supervisor's end of a channel. Nobody receives from it until it is
+    /// [connected](Self::connect).
     pub(crate) fn new() -> Self {
         let queue = Queue {
             receiver_gone: true,
@@ -96,7 +97,7 @@ impl ControlSender {
         }))
     }
 
-    /// Returns whether anybody is there to hear it.
+    /// Sends a command. Returns true if there is a receiver.
     pub(crate) fn send(&self, command: Control) -> bool {
         self.0.notify(|queue| {
             if !queue.receiver_gone {
@@ -105,8 +106,9 @@ impl ControlSender {
         })
     }
 
-    /// Connects the channel to the worker task that holds `lease` now. What another has not heard
-    /// yet is forgotten, and it is woken: it learns that it is over, if its thread ever comes back.
+    /// Connects the channel to the worker task that holds `lease` now. Commands that another
+    /// receiver has not read yet are forgotten, and that receiver is woken, so that its task ends
+    /// if its thread ever comes back.
     pub(crate) fn connect(&self, lease: Lease) -> ControlReceiver {
         self.0.notify(|queue| {
             queue.commands.clear();
@@ -118,7 +120,7 @@ impl ControlSender {
         }
     }
 
-    /// Has a worker task that lost its lease learn that it is over.
+    /// Wakes a worker task that lost its lease, so that it ends.
     pub(crate) fn wake(&self) {
         self.0.notify(|_| {});
     }
@@ -131,8 +133,8 @@ impl Drop for ControlSender {
 }
 
 impl ControlReceiver {
-    /// The next command; `None` once the channel is cut and everything has been heard. To be polled
-    /// by one task, whose waker stays the same.
+    /// Returns the next command, or `None` once the channel is closed and everything has been read.
+    /// Must be polled by one task, whose waker stays the same.
     #[inline]
     pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Control>> {
         if !self.channel.dirty.load(Ordering::Acquire) {
@@ -159,7 +161,7 @@ impl ControlReceiver {
         Poll::Pending
     }
 
-    /// Returns whether the supervisor has let go of the child.
+    /// Returns true if the supervisor has removed the child.
     pub(crate) fn is_cut(&self) -> bool {
         self.channel.queue().sender_gone
     }
@@ -245,7 +247,7 @@ mod tests {
         assert_eq!(new.poll_recv(cx), Poll::Ready(Some(STOP)));
     }
 
-    /// A waker that counts.
+    /// Returns a waker that counts.
     fn counting_waker() -> (Arc<AtomicUsize>, Waker) {
         struct Count(Arc<AtomicUsize>);
         impl Wake for Count {

@@ -21,25 +21,25 @@ use crate::{
 
 pub(crate) type Envelope<A> = Box<dyn Work<A>>;
 
-/// A message that knows its handler.
+/// Message together with its handler.
 pub(crate) trait Work<A: Actor>: Send {
     fn run(self: Box<Self>, actor: &mut A, ctx: &mut A::Context);
     fn message_type(&self) -> &'static str;
-    /// Nobody wants the answer any more.
+    /// Returns true if nobody wants the answer any more.
     fn is_withdrawn(&self) -> bool {
         false
     }
-    /// Somebody waits for an answer.
+    /// Returns true if somebody waits for an answer.
     fn is_question(&self) -> bool {
         false
     }
-    /// The worker task with this lease works on it from now on, unless it has just lost the lease:
-    /// returns `false` then.
+    /// Marks the message as taken by the worker task with this lease. Returns `false` if that task
+    /// has just lost the lease.
     fn take_as(&self, _lease: &Lease) -> bool {
         true
     }
-    /// Has the asker hear of it if the child loses its lease. To be called on the arbiter of the
-    /// tree.
+    /// Makes the asker hear of it if the child loses its lease. Must be called on the arbiter of
+    /// the tree.
     fn watch(&mut self, _record: &Arc<ChildRecord>) {}
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
@@ -67,7 +67,7 @@ where
 pub(crate) struct Ask<M: Message> {
     pub(crate) message: M,
     pub(crate) answer: oneshot::Sender<M::Result>,
-    /// Who works on it, if the child may lose its lease.
+    /// Record of the task that works on the question, if the child may lose its lease.
     pub(crate) taken_by: Option<TakenBy>,
 }
 
@@ -134,7 +134,7 @@ fn handle<A, M>(
     ctx.put_down();
 }
 
-/// The message of an envelope that [`Tell`] made.
+/// Returns the message of an envelope that [`Tell`] made.
 pub(crate) fn recover_tell<A, M>(envelope: Envelope<A>) -> M
 where
     A: Actor,
@@ -146,7 +146,7 @@ where
     }
 }
 
-/// The message of an envelope that [`Ask`] made.
+/// Returns the message of an envelope that [`Ask`] made.
 pub(crate) fn recover_ask<A, M>(envelope: Envelope<A>) -> M
 where
     A: Actor,

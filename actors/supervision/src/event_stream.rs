@@ -20,7 +20,7 @@ use tokio::sync::broadcast::{
 
 use crate::events::Event;
 
-/// A reader that was too slow and missed events: those older than the last 4,096.
+/// Error of a reader that was too slow and missed events: those older than the last 4,096.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("missed {missed} events")]
 pub struct Lagged {
@@ -28,15 +28,15 @@ pub struct Lagged {
     pub missed: u64,
 }
 
-/// The events of a tree from [`Tree::subscribe`](crate::Tree::subscribe) on: a [`Stream`] that
-/// ends with the tree. The last 4,096 events are kept for a slow reader; one that misses some is
-/// told how many, and goes on with those that are left.
+/// Stream of the events of a tree from [`Tree::subscribe`](crate::Tree::subscribe) on: a [`Stream`]
+/// that ends with the tree. The last 4,096 events are kept for a slow reader; a reader that misses
+/// some gets their number, and goes on with those that are left.
 pub struct EventStream {
     state: State,
     _counted: Counted,
 }
 
-/// One of the streams of a tree.
+/// Counter of one of the streams of a tree, which is decreased on drop.
 struct Counted(Arc<AtomicUsize>);
 
 impl Drop for Counted {
@@ -54,7 +54,7 @@ enum State {
 }
 
 impl EventStream {
-    /// `None`: of a tree that has ended.
+    /// Makes a stream; with `None`, that of a tree that has ended.
     pub(crate) fn new(receiver: Option<Receiver<Event>>, streams: &Arc<AtomicUsize>) -> Self {
         streams.fetch_add(1, Ordering::SeqCst);
         Self {
@@ -93,7 +93,7 @@ impl Stream for EventStream {
             match std::mem::replace(&mut self.state, State::Ended) {
                 State::Ended => return Poll::Ready(None),
                 State::Idle(mut receiver) => {
-                    // What is there already needs no future, and no memory for one.
+                    // An event that is there already needs no future, and no memory for one.
                     let received = match receiver.try_recv() {
                         Ok(event) => Ok(event),
                         Err(TryRecvError::Lagged(missed)) => Err(RecvError::Lagged(missed)),

@@ -21,8 +21,8 @@ use crate::{
     sync::{AtomicU64, Ordering},
 };
 
-/// Upper half: which lease is valid. Lower half: counts the beginnings and ends of polls, so that
-/// it is odd while the worker task is being polled.
+/// Word that guards a child. Upper half: the number of the valid lease. Lower half: counts the
+/// beginnings and ends of polls, so that it is odd while the worker task is being polled.
 #[derive(Default)]
 pub(crate) struct Fence(AtomicU64);
 
@@ -37,7 +37,7 @@ impl FenceSnapshot {
         u32::try_from(self.0 >> 32).unwrap_or(u32::MAX)
     }
 
-    /// Returns whether the worker task is being polled.
+    /// Returns true if the worker task is being polled.
     pub(crate) fn is_inside(self) -> bool {
         self.0 & 1 == 1
     }
@@ -98,7 +98,7 @@ impl Fence {
     }
 }
 
-/// The right of one worker task to run a child, for as long as it is not taken away.
+/// Right of one worker task to run a child, for as long as it is not taken away.
 #[derive(Clone)]
 pub(crate) struct Lease {
     record: Arc<ChildRecord>,
@@ -106,7 +106,7 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// The lease that is valid now.
+    /// Returns the lease that is valid now.
     pub(crate) fn of(record: &Arc<ChildRecord>) -> Self {
         Self {
             record: Arc::clone(record),
@@ -114,7 +114,8 @@ impl Lease {
         }
     }
 
-    /// Ends this lease, unless it was taken away; the number of the one that is valid then.
+    /// Ends this lease, unless it was taken away, and returns the number of the lease that is valid
+    /// then.
     pub(crate) fn give_up(&self) -> Option<u32> {
         let fence = &self.record.fence;
         loop {
@@ -179,7 +180,7 @@ impl<F: Future<Output = ()>> Future for FencedTask<F> {
 }
 
 impl<F: Future<Output = ()>> Drop for FencedTask<F> {
-    /// Its arbiter was stopped.
+    /// Reports the loss of the task, because its arbiter was stopped.
     fn drop(&mut self) {
         let _ = drop_quietly(self.task.take());
     }
@@ -236,8 +237,8 @@ mod tests {
         }
     }
 
-    /// Whatever the moment: once the lease was taken from one who was not inside, nothing of the
-    /// worker task runs any more.
+    /// Whatever the moment: once the lease was taken from a holder that was not inside, nothing of
+    /// the worker task runs any more.
     #[test]
     fn who_lost_the_lease_does_not_run() {
         use std::sync::atomic::AtomicUsize;

@@ -1,6 +1,6 @@
 //! One run of an actor: hooks, mailbox, spawned futures. Polled by the worker task, inside a guard.
 //!
-//! The order of things is that of `actix::dev::ContextFut`; what differs is that a poll has a
+//! The order of the steps is that of `actix::dev::ContextFut`; what differs is that a poll has a
 //! budget, so that no actor starves its neighbours on the arbiter, and that nothing happens on
 //! drop.
 
@@ -27,7 +27,7 @@ pub(crate) struct Incarnation<A: Actor<Context = Context<A>>> {
     allowances: Allowances,
 }
 
-/// What one poll may do. Each kind of work has its own allowance, so that none starves another.
+/// Limits of one poll. Each kind of work has its own allowance, so that none starves another.
 struct Allowances {
     mail: Allowance,
     addr_mail: Allowance,
@@ -45,7 +45,7 @@ impl Allowances {
         }
     }
 
-    /// Returns whether something may have been left undone for which no waker was registered.
+    /// Returns true if something may have been left undone for which no waker was registered.
     fn is_any_used_up(&self) -> bool {
         self.mail.is_used_up() || self.addr_mail.is_used_up() || self.futures.is_used_up()
     }
@@ -63,7 +63,8 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
         }
     }
 
-    /// Whether `started` has returned and everything it told the context to wait for is done.
+    /// Returns true if `started` has returned and everything it told the context to wait for is
+    /// done.
     pub(crate) fn is_ready(&self) -> bool {
         self.ready
     }
@@ -126,7 +127,8 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
         }
     }
 
-    /// What it was told to wait for, the latest first. Nothing else happens meanwhile.
+    /// Polls the futures that the context was told to wait for, the latest first. Nothing else
+    /// happens meanwhile.
     fn poll_waits(
         &mut self,
         ctx: &mut Context<A>,
@@ -229,7 +231,8 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
         ctx.current_future = SpawnHandle::default();
     }
 
-    /// Drops all futures that are left, one by one; the first panic of a destructor, if any.
+    /// Drops all futures that are left, one by one, and returns the first panic of a destructor, if
+    /// any.
     pub(crate) fn drop_futures(&mut self) -> Result<(), Panic> {
         if self.spawned.is_empty() && self.waits.is_empty() {
             return Ok(());
@@ -238,7 +241,8 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
         spawned.and(drop_each_quietly(self.waits.drain(..)))
     }
 
-    /// Takes over what the context collected; whether there is anything new to poll.
+    /// Takes over the futures that the context collected. Returns true if there is anything new to
+    /// poll.
     fn adopt(&mut self, ctx: &mut Context<A>) -> bool {
         if !ctx.cancelled.is_empty() {
             self.cancel(ctx);
@@ -266,7 +270,7 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
 }
 
 impl<A: Actor<Context = Context<A>>> Drop for Incarnation<A> {
-    /// It is dropped as a whole if its arbiter was stopped or its lease was lost. The actor is the
+    /// Drops the run as a whole, if its arbiter was stopped or its lease was lost. The actor is the
     /// only thing left that can panic then: a second panic while unwinding would end the process.
     fn drop(&mut self) {
         let _ = self.drop_futures();

@@ -1,7 +1,8 @@
 //! The messages that wait for a child.
 //!
-//! A queue of its own rather than a channel, because it belongs to the child and not to one task:
-//! when an arbiter is blocked, another worker task goes on with it elsewhere. The bound is exact.
+//! The mailbox is a queue rather than a channel, because it belongs to the child and not to one
+//! task: when an arbiter is blocked, another worker task goes on with it elsewhere. The bound is
+//! exact.
 
 mod refusal;
 
@@ -23,7 +24,7 @@ use crate::{envelope::Envelope, fence::Lease, panic::drop_each_quietly, record::
 
 pub(crate) struct Mailbox<A: Actor> {
     queue: Mutex<Queue<A>>,
-    /// Senders that wait for room.
+    /// Number of senders that wait for room.
     senders: AtomicUsize,
     has_room: Notify,
 }
@@ -32,25 +33,25 @@ struct Queue<A: Actor> {
     messages: VecDeque<Numbered<A>>,
     /// Number of the message that came last.
     last: u64,
-    /// Most messages that waited since it was empty the last time.
+    /// Largest number of messages that waited since it was empty the last time.
     peak: usize,
-    /// Of the worker task, when it has found nothing.
+    /// Waker of the worker task, when it has found nothing.
     waker: Option<Waker>,
     closed: bool,
-    /// The type of the message that was taken last, for who asks from outside.
+    /// Type of the message that was taken last, for readers outside the task.
     current_message: Option<&'static str>,
 }
 
-/// A message that waits, and its number: messages are taken in the order of their numbers.
+/// Message that waits, and its number: messages are taken in the order of their numbers.
 struct Numbered<A: Actor> {
     number: u64,
     envelope: Envelope<A>,
 }
 
-/// Room for this many messages is kept, whether they come or not.
+/// Number of messages for which room is always kept.
 const KEPT: usize = 1_024;
 
-/// One who waits for room.
+/// Counter of one sender that waits for room, which is decreased on drop.
 struct WaitingSender<'a>(&'a AtomicUsize);
 
 impl<'a> WaitingSender<'a> {
@@ -67,7 +68,7 @@ impl Drop for WaitingSender<'_> {
 }
 
 impl<A: Actor> Queue<A> {
-    /// Puts a message at the end; who is to be woken.
+    /// Puts a message at the end and returns the waker to be woken.
     #[inline]
     fn push(&mut self, envelope: Envelope<A>, record: &ChildRecord) -> Option<Waker> {
         self.last += 1;
@@ -79,8 +80,8 @@ impl<A: Actor> Queue<A> {
         self.waker.take()
     }
 
-    /// It is full: takes out questions that nobody wants answered any more, if there are enough of
-    /// them to be worth looking at all messages.
+    /// Takes questions that nobody wants answered any more out of a full mailbox, if there are
+    /// enough of them to be worth a scan of all messages.
     fn sweep(&mut self, record: &ChildRecord) -> Vec<Envelope<A>> {
         let worth_it = (self.messages.len() / 64).max(1);
         if !record.take_withdrawn(worth_it) {
@@ -106,7 +107,8 @@ impl<A: Actor> Queue<A> {
         taken
     }
 
-    /// It is empty: gives the memory of an earlier burst back. Bursts that repeat keep their room.
+    /// Gives the memory of an earlier burst back, when the mailbox is empty. Bursts that repeat
+    /// keep their room.
     fn shrink(&mut self) {
         let peak = std::mem::take(&mut self.peak);
         if self.messages.capacity() > KEPT && peak < self.messages.capacity() / 4 {
@@ -136,7 +138,7 @@ impl<A: Actor> Mailbox<A> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a message at the end; its number. The depth and the bound are the record's.
+    /// Puts a message at the end and returns its number. The depth and the bound are the record's.
     #[inline]
     pub(crate) fn push(
         &self,
@@ -160,7 +162,8 @@ impl<A: Actor> Mailbox<A> {
         Ok(number)
     }
 
-    /// It was not taken a moment ago: says why, or makes room.
+    /// Tries again to put a message that was just refused, after making room, or returns the
+    /// reason.
     #[cold]
     fn push_slowly(
         &self,
@@ -193,13 +196,13 @@ impl<A: Actor> Mailbox<A> {
         if let Some(waker) = waker {
             waker.wake();
         }
-        // After the lock: a destructor may do anything.
+        // Dropped after the lock is released, because a destructor may do anything.
         let _ = drop_each_quietly(swept);
         Ok(number)
     }
 
-    /// The child was moved off the arbiter of its tree, where nothing can be taken from it: has
-    /// those who asked before hear when it loses their question.
+    /// Makes earlier callers hear if the child loses their question, because it was moved off the
+    /// arbiter of its tree, where no lease can be taken away.
     pub(crate) fn watch_questions(&self, record: &Arc<ChildRecord>) {
         for numbered in &mut self.queue().messages {
             numbered.envelope.watch(record);
@@ -220,12 +223,12 @@ impl<A: Actor> Mailbox<A> {
         }
     }
 
-    /// All who wait for room look again.
+    /// Wakes all senders that wait for room.
     pub(crate) fn wake_senders(&self) {
         self.has_room.notify_waiters();
     }
 
-    /// Takes out what is waiting and is `wanted`, to be dropped.
+    /// Takes out the waiting messages that are `wanted`, to be dropped.
     pub(crate) fn take_out(
         &self,
         record: &ChildRecord,
@@ -234,7 +237,8 @@ impl<A: Actor> Mailbox<A> {
         self.take_out_if(record, || true, wanted)
     }
 
-    /// The same, for the worker task that holds the lease; nothing for one that has lost it.
+    /// Does the same for the worker task that holds the lease, and nothing for one that has lost
+    /// it.
     pub(crate) fn take_out_as(
         &self,
         lease: &Lease,
@@ -261,7 +265,7 @@ impl<A: Actor> Mailbox<A> {
         taken
     }
 
-    /// The next message, for the worker task that holds the lease.
+    /// Returns the next message, for the worker task that holds the lease.
     #[inline]
     pub(crate) fn poll_pop(
         &self,
@@ -317,8 +321,8 @@ impl<A: Actor> Mailbox<A> {
         }
     }
 
-    /// Says what the holder of the lease works on now, if it was not just taken out. A run that was
-    /// abandoned says nothing: another works on something else.
+    /// Records the message that the holder of the lease works on now, if it was not just taken out.
+    /// A run that was abandoned records nothing, because another run works on something else.
     pub(crate) fn set_current_message(&self, lease: &Lease, message_type: Option<&'static str>) {
         let mut queue = self.queue();
         if lease.is_held() {
@@ -334,7 +338,7 @@ impl<A: Actor> Mailbox<A> {
         self.queue().closed
     }
 
-    /// Takes no more messages; those that are left are given back, to be dropped.
+    /// Closes the mailbox to messages and returns those that are left, to be dropped.
     pub(crate) fn close(&self, record: &ChildRecord) -> Vec<Envelope<A>> {
         let mut queue = self.queue();
         queue.closed = true;
@@ -372,7 +376,7 @@ mod tests {
         fn handle(&mut self, _: Nothing, _: &mut Self::Context) {}
     }
 
-    /// Puts in and takes out so many messages; the room that is kept.
+    /// Puts in and takes out so many messages, and returns the room that is kept.
     fn burst(mailbox: &Mailbox<Nobody>, record: &Arc<ChildRecord>, messages: usize) -> usize {
         record.set_bound(usize::MAX);
         for _ in 0..messages {

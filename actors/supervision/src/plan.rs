@@ -1,4 +1,5 @@
-//! The policy: what follows from the end of a child. Pure; `supervisor.rs` carries it out.
+//! The policy, which decides what follows from the end of a child. Its functions are pure;
+//! `supervisor.rs` carries it out.
 
 use std::time::Duration;
 
@@ -12,28 +13,28 @@ use crate::{
     spec::{AutoShutdown, OnExhausted, Restart, Strategy},
 };
 
-/// What is known when a child has ended by itself, or has failed to start.
+/// Facts that are known when a child has ended by itself, or has failed to start.
 pub(crate) struct ExitFacts<'a> {
     pub(crate) strategy: Strategy,
     pub(crate) child: ChildId,
     pub(crate) restart: Restart,
     pub(crate) reason: &'a ExitReason,
     pub(crate) significant: bool,
-    /// Significant siblings that have not ended.
+    /// Number of significant siblings that have not ended.
     pub(crate) significant_left: usize,
     pub(crate) auto_shutdown: AutoShutdown,
     pub(crate) exhausted: OnExhausted,
     pub(crate) backoff: &'a Backoff,
-    /// Restarts in a row before this one.
+    /// Number of restarts in a row before this one.
     pub(crate) attempt: u32,
-    /// How long it ran; zero if it did not start.
+    /// Time for which the child ran; zero if it did not start.
     pub(crate) ran: Duration,
     pub(crate) now: Instant,
-    /// In `0.0..1.0`: where in the jitter the delay falls.
+    /// Point within the jitter at which the delay falls, in `0.0..1.0`.
     pub(crate) random_fraction: f64,
 }
 
-/// The restart budget that pays for this child: its own, or its supervisor's.
+/// Restart budget against which this child's restarts count: its own, or its supervisor's.
 pub(crate) struct BudgetInUse<'a> {
     pub(crate) intensity: &'a Intensity,
     pub(crate) window: &'a mut Window,
@@ -41,17 +42,17 @@ pub(crate) struct BudgetInUse<'a> {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Decision {
-    /// Remove it and its specification.
+    /// Remove the child and its specification.
     Forget,
-    /// Leave it down; its specification is kept.
+    /// Leave the child down; its specification is kept.
     Leave,
-    /// Stop whoever else is in the scope (latest first), wait, start the scope in order.
+    /// Stop the other children in the scope (latest first), wait, start the scope in order.
     Restart {
         scope: Scope,
         delay: Duration,
         attempt: u32,
     },
-    /// Leave it down, because it used up its budget.
+    /// Leave the child down, because it used up its budget.
     Quarantine,
     /// The supervisor gives up.
     GiveUp(Limit),
@@ -62,12 +63,12 @@ pub(crate) enum Decision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     One(ChildId),
-    /// This child and those after it.
+    /// The scope is this child and those after it.
     From(ChildId),
     All,
 }
 
-/// What to do about it: one thing, and perhaps another after that.
+/// Decides what to do after an exit: one step, and perhaps another after that.
 pub(crate) fn after_exit(
     facts: &ExitFacts<'_>,
     budget: BudgetInUse<'_>,
@@ -83,53 +84,54 @@ pub(crate) fn after_exit(
     (child, ends_supervisor(facts).then_some(Decision::ShutDown))
 }
 
-/// Why a child was being started.
+/// Cause of a start of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StartKind {
-    /// With its supervisor, for the first time.
+    /// The child was started with its supervisor, for the first time.
     Initial,
-    /// It was added at run time.
+    /// The child was added at run time.
     Added,
-    /// It was down, and somebody started it.
+    /// The child was down, and somebody started it.
     Manual,
-    /// It was to run, and was stopped and started on request: to restart it, or to move it.
+    /// The child was to run, and was stopped and started on request, to restart it or to move it.
     Bounced,
-    /// It was suspended, and was resumed.
+    /// The child was suspended, and was resumed.
     Resumed,
-    /// It, or a sibling, had ended.
+    /// The child, or a sibling, had ended.
     Again,
 }
 
-/// The consequence when a child fails to start.
+/// Consequence when a child fails to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterFailedStart {
     /// The supervisor does not start either.
     GiveUp,
     /// The specification of the child is discarded.
     Remove,
-    /// It stays down, as it was before.
+    /// The child stays down, as it was before.
     Leave,
-    /// It stays suspended.
+    /// The child stays suspended.
     KeepSuspended,
-    /// It is to run, so this is a failure like any other: see [`after_exit`].
+    /// The child is to run, so this is a failure like any other: see [`after_exit`].
     AsAfterCrash,
 }
 
-/// The table of failed starts. `is_suspended`: it, or something that it is part of, still is.
+/// Decides what follows from a failed start. `is_suspended` is true if the child, or something that
+/// it is part of, is still suspended.
 pub(crate) fn after_failed_start(why: StartKind, is_suspended: bool) -> AfterFailedStart {
     match (why, is_suspended) {
         (StartKind::Initial, _) => AfterFailedStart::GiveUp,
         (StartKind::Added, _) => AfterFailedStart::Remove,
         (StartKind::Manual, _) => AfterFailedStart::Leave,
         (StartKind::Resumed, true) => AfterFailedStart::KeepSuspended,
-        // Somebody wanted it to run before, and still does.
+        // Somebody wanted the child to run before, and still does.
         (StartKind::Resumed, false) | (StartKind::Bounced | StartKind::Again, _) => {
             AfterFailedStart::AsAfterCrash
         }
     }
 }
 
-/// The table of restart types and exits.
+/// Returns true if a child of this restart type is started again after this exit.
 pub(crate) fn restarts(restart: Restart, reason: &ExitReason) -> bool {
     match (restart, reason.is_abnormal()) {
         (Restart::Permanent, _) | (Restart::Transient, true) => true,
@@ -137,8 +139,8 @@ pub(crate) fn restarts(restart: Restart, reason: &ExitReason) -> bool {
     }
 }
 
-/// A child that ended for good leaves nothing behind if it is temporary, or if there may be any
-/// number of its kind.
+/// Returns true if a child that ended for good is forgotten, because it is temporary, or because
+/// there may be any number of its kind.
 fn is_forgotten(facts: &ExitFacts<'_>) -> bool {
     facts.restart == Restart::Temporary || facts.strategy == Strategy::Dynamic
 }

@@ -1,4 +1,4 @@
-//! What the runtime and its observers share about one child: written by its supervisor and its
+//! State of one child that the runtime and its observers share, written by its supervisor and its
 //! worker task, read from any thread.
 
 mod history;
@@ -35,48 +35,49 @@ use crate::{
     totals::Totals,
 };
 
-/// Past exits kept of each child.
+/// Number of past exits kept of each child.
 pub(crate) const EXITS_KEPT: usize = 16;
-/// Restart times kept of each child, for `restarts_in_window`.
+/// Number of restart times kept of each child, for `restarts_in_window`.
 const RESTARTS_KEPT: usize = 128;
 const DEFAULT_MAILBOX: usize = 10_000;
 
 pub(crate) type ChildId = u64;
 
-/// One past exit.
+/// Past exit of a child.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct ExitRecord {
-    /// Why.
+    /// Reason for which the run ended.
     #[serde(flatten)]
     pub reason: ExitReason,
-    /// When, by the wall clock.
+    /// Time of the exit, by the wall clock.
     pub at: Timestamp,
-    /// Which incarnation ended (the first is 1).
+    /// Number of the incarnation that ended (the first is 1).
     pub incarnation: u64,
 }
 
 #[derive(Default)]
 pub(crate) struct History {
     pub(crate) started_at: Option<Instant>,
-    /// How much it had worked when it was started the last time.
+    /// Time that the child had worked when it was started the last time.
     pub(crate) busy_before_ns: u64,
     pub(crate) exits: VecDeque<ExitRecord>,
     pub(crate) restarts: VecDeque<Instant>,
-    /// Restarts of children that counted against this supervisor's budget.
+    /// Times of the restarts of children that counted against this supervisor's budget.
     pub(crate) paid: VecDeque<Instant>,
     pub(crate) monitors: Vec<oneshot::Sender<ExitReason>>,
-    /// Why it is suspended, if it is.
+    /// Reason for which the child is suspended, if it is.
     pub(crate) suspended: Option<Suspended>,
-    /// Health that it reported in this run.
+    /// Health that the child reported in this run.
     pub(crate) health: Option<Health>,
-    /// The last health that was told.
+    /// Last health that was reported.
     pub(crate) health_told: Option<Health>,
-    /// A signal is on its way that its health has changed: one is enough, however often it does.
+    /// True if a signal is on its way that the health has changed. One is enough, however often it
+    /// changes.
     pub(crate) health_signalled: bool,
 }
 
-/// Set once, when the child is attached to a tree.
+/// Data that is set once, when the child is attached to a tree.
 pub(crate) struct Registration {
     pub(crate) path: Arc<str>,
     pub(crate) policy: Arc<Policy>,
@@ -93,7 +94,7 @@ pub(crate) struct ChildIndex {
 
 pub(crate) struct SupervisorPart {
     pub(crate) strategy: Strategy,
-    /// Of its restart budget, known once it is attached.
+    /// Limit of the child's restart budget, known once it is attached.
     pub(crate) limit: OnceLock<Limit>,
     pub(crate) index: Mutex<ChildIndex>,
     pub(crate) requests: mpsc::Sender<Request>,
@@ -104,14 +105,14 @@ pub(crate) struct SupervisorPart {
 pub(crate) struct ChildRecord {
     pub(crate) name: Arc<str>,
     pub(crate) kind: Kind,
-    /// Apart, because most children are workers.
+    /// Part of a supervisor, kept apart because most children are workers.
     pub(crate) supervisor: Option<Box<SupervisorPart>>,
-    /// Task that runs it.
+    /// Fence around the task that runs the child.
     pub(crate) fence: Fence,
-    /// What runs there, for the watchdog.
+    /// Worker behind the record, for the watchdog.
     pub(crate) worker: OnceLock<Weak<dyn WorkerBody>>,
     slot: AtomicU64,
-    /// Its supervisor has failed and is restarted: see `MailOnEscalation`.
+    /// True if the supervisor has failed and is restarted: see `MailOnEscalation`.
     after_failure: AtomicBool,
     stuck: AtomicBool,
     stalled: AtomicBool,
@@ -120,16 +121,16 @@ pub(crate) struct ChildRecord {
     incarnation: AtomicU64,
     restarts: AtomicU64,
     bound: AtomicUsize,
-    /// How many messages it takes now: its bound, or none while it refuses mail.
+    /// Number of messages that may wait now: the bound, or none while the child refuses mail.
     room: AtomicUsize,
     refuses_mail: AtomicBool,
-    /// Why it stays down, if it does.
+    /// Reason for which the child stays down, if it does.
     parked: AtomicU8,
     /// Number of the message that was taken last.
     taken: AtomicU64,
-    /// Questions that nobody wants answered any more, and that may still be waiting.
+    /// Number of questions that nobody wants answered any more, and that may still be waiting.
     withdrawn: AtomicUsize,
-    /// Woken when a lease is taken away, made when somebody waits for it.
+    /// Notifier of lost leases, made when somebody waits for one.
     revoked: OnceLock<Arc<Notify>>,
     depth: AtomicUsize,
     handled: AtomicU64,
@@ -241,7 +242,7 @@ impl ChildRecord {
         self.registration.get()
     }
 
-    /// The path within the tree; the bare name as long as there is no tree.
+    /// Returns the path within the tree, or the bare name as long as there is no tree.
     pub(crate) fn path(&self) -> &Arc<str> {
         self.registration
             .get()
@@ -255,7 +256,7 @@ impl ChildRecord {
         ChildState::from_u8(self.state.load(Relaxed))
     }
 
-    /// What its supervisor says it is doing.
+    /// Returns the state of the child as its supervisor set it.
     pub(crate) fn settled_state(&self) -> ChildState {
         ChildState::from_u8(self.state.load(Relaxed))
     }
@@ -272,12 +273,12 @@ impl ChildRecord {
         self.stalled.load(Relaxed)
     }
 
-    /// Returns whether it was stuck.
+    /// Clears the stuck state. Returns true if the child was stuck.
     pub(crate) fn clear_stuck(&self) -> bool {
         self.stuck.swap(false, Relaxed)
     }
 
-    /// The arbiter on which it has a task.
+    /// Returns the arbiter on which the child has a task.
     pub(crate) fn slot(&self) -> SlotId {
         self.slot.load(Relaxed)
     }
@@ -286,7 +287,7 @@ impl ChildRecord {
         self.slot.store(slot, Relaxed);
     }
 
-    /// The message in hand on whichever thread, if it is one.
+    /// Returns the type of the message that is being handled on any thread, if there is one.
     pub(crate) fn current_message(&self) -> Option<&'static str> {
         let worker = self.worker.get()?.upgrade()?;
         let message_type = worker.current_message();
@@ -305,7 +306,7 @@ impl ChildRecord {
         }
     }
 
-    /// Nothing more comes of this child: whoever monitors it is told so.
+    /// Marks the child as removed, and ends its monitors.
     pub(crate) fn set_removed(&self) {
         let monitors = {
             let mut history = self.history();
@@ -315,7 +316,8 @@ impl ChildRecord {
         drop(monitors);
     }
 
-    /// Is told the reason of the next exit, or closed when there can be none.
+    /// Returns a receiver that gets the reason of the next exit, or is closed when there can be
+    /// none.
     pub(crate) fn monitor(&self) -> oneshot::Receiver<ExitReason> {
         let (sender, receiver) = oneshot::channel();
         let mut history = self.history();
@@ -327,17 +329,17 @@ impl ChildRecord {
         receiver
     }
 
-    /// Restarts of this child count against no budget any more.
+    /// Stops counting the past restarts of this child against any budget.
     pub(crate) fn forget_restarts(&self) {
         self.history().restarts.clear();
     }
 
-    /// Restarts of its children count against its budget no more.
+    /// Stops counting the past restarts of the children against this supervisor's budget.
     pub(crate) fn forget_payments(&self) {
         self.history().paid.clear();
     }
 
-    /// This supervisor's budget paid for the restart of a child.
+    /// Counts the restart of a child against this supervisor's budget.
     pub(crate) fn record_payment(&self, now: Instant) {
         let mut history = self.history();
         if history.paid.len() == RESTARTS_KEPT {
@@ -383,7 +385,7 @@ impl ChildRecord {
         self.child_index().map(all).unwrap_or_default()
     }
 
-    /// The record at `path`, whose first part is this one.
+    /// Returns the record at `path`, whose first part is this one.
     pub(crate) fn descendant(self: &Arc<Self>, path: &str) -> Option<Arc<Self>> {
         let mut parts = path.split('/');
         if parts.next()? != &*self.name {

@@ -39,8 +39,8 @@ where
     Box::pin(wrap_future::<_, A>(future))
 }
 
-/// Like [`respond`], and has `then` make the answer of what the future resolves to, with the actor
-/// at hand.
+/// Answers like [`respond`], but lets `then` make the answer from the output of the future, with
+/// access to the actor.
 ///
 /// ```
 /// # use deia_supervision::prelude::*;

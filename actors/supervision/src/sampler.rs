@@ -1,13 +1,14 @@
-//! Which polls of an actor are timed.
+//! Choice of the polls of an actor that are timed.
 
-/// Of so many polls one is timed, and stands for all: a clock read costs as much as a message.
+/// Number of polls of which one is timed, and stands for all, because a clock read costs as much as
+/// a message.
 pub(crate) const POLLS_PER_SAMPLE: u32 = 8;
 
 /// Picks polls at irregular distances, so that work that recurs at every eighth poll is neither
 /// always seen nor never.
 pub(crate) struct Sampler {
     random: u32,
-    /// Polls until the next sample.
+    /// Number of polls until the next sample.
     left: u32,
 }
 
@@ -22,7 +23,7 @@ impl Sampler {
         sampler
     }
 
-    /// Returns whether this poll is to be timed.
+    /// Returns true if this poll is to be timed.
     #[inline]
     pub(crate) fn pick(&mut self) -> bool {
         self.left -= 1;
@@ -33,7 +34,7 @@ impl Sampler {
         true
     }
 
-    /// Between 1 and 15, 8 on average.
+    /// Returns a number between 1 and 15, 8 on average.
     fn distance(&mut self) -> u32 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 17;

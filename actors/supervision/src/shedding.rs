@@ -1,4 +1,4 @@
-//! What is suspended on purpose, and what is to be: features and whatever matters least.
+//! Rules for the suspension of features and of the children that matter least.
 
 use std::{
     collections::BTreeMap,
@@ -16,17 +16,17 @@ use crate::{
     state::Kind,
 };
 
-/// Why a child, or a feature, is suspended.
+/// Cause of the suspension of a child or a feature.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Suspended {
-    /// Name of the one who suspended it, if that was said.
+    /// Name of the person or component that suspended it, if given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Why, if that was said.
+    /// Reason, if given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// Since when, by the wall clock.
+    /// Time of the suspension, by the wall clock.
     pub since: Timestamp,
 }
 
@@ -37,12 +37,13 @@ impl Suspended {
     }
 }
 
-/// Rule for what is to be suspended.
+/// Rule that selects the children to be suspended.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rule {
-    /// Everything that carries this tag.
+    /// Everything that carries this tag is suspended.
     Feature(Arc<str>),
-    /// Workers that matter no more than this. (A supervisor may have children that matter more.)
+    /// Workers that matter no more than this are suspended. (A supervisor may have children that
+    /// matter more.)
     UpTo(Criticality),
 }
 
@@ -64,7 +65,7 @@ impl Rule {
 #[derive(Default)]
 pub(crate) struct Rules {
     rules: Mutex<BTreeMap<Rule, Suspended>>,
-    /// True if there are any: a start must not cost a lock.
+    /// True if there are any rules, so that a start need not take a lock.
     any: AtomicBool,
 }
 
@@ -73,7 +74,7 @@ impl Rules {
         self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets a rule; one that is there already keeps its cause.
+    /// Sets a rule; an existing rule keeps its cause.
     pub(crate) fn set(&self, rule: Rule, suspended: Suspended) {
         let mut rules = self.rules();
         rules.entry(rule).or_insert(suspended);
@@ -86,7 +87,7 @@ impl Rules {
         self.any.store(!rules.is_empty(), Ordering::SeqCst);
     }
 
-    /// Why such a child is to be suspended, if it is.
+    /// Returns the reason for which such a child must be suspended, if any.
     pub(crate) fn matching(&self, policy: &Policy, kind: Kind) -> Option<Suspended> {
         if !self.any.load(Ordering::SeqCst) {
             return None;

@@ -25,26 +25,26 @@ pub(crate) enum SignalKind {
     Ignored,
     StartFailed(ExitReason),
     Exited(ExitReason),
-    /// The task of a worker ended without having been told to: its arbiter was stopped.
+    /// The task of a worker ended without having been asked to: its arbiter was stopped.
     TaskLost {
-        /// The lease that is valid since.
+        /// Lease that has been valid since.
         lease: u32,
     },
-    /// From the watchdog: a worker has mail and handles none of it, and is to be restarted.
+    /// The watchdog found that a worker has mail and handles none of it, and must be restarted.
     Stalled,
-    /// The health that it reports has changed: see its record.
+    /// The health that the child reports has changed: see its record.
     Health,
-    /// Messages that crashed it again and again were dropped.
+    /// Messages that crashed the child again and again were dropped.
     PoisonMail {
         message_type: &'static str,
         dropped: usize,
     },
-    /// From the watchdog: an arbiter with children of this supervisor makes no progress.
+    /// The watchdog found that an arbiter with children of this supervisor makes no progress.
     Blocked(Blocked),
 }
 
 impl SignalKind {
-    /// Returns whether it says that a run has failed.
+    /// Returns true if the signal says that a run has failed.
     pub(crate) fn is_failure(&self) -> bool {
         match self {
             Self::StartFailed(_) => true,
@@ -53,7 +53,7 @@ impl SignalKind {
         }
     }
 
-    /// Returns whether it says that a run has ended.
+    /// Returns true if the signal says that a run has ended.
     fn is_end(&self) -> bool {
         match self {
             Self::Ignored | Self::StartFailed(_) | Self::Exited(_) => true,
@@ -67,11 +67,11 @@ impl SignalKind {
     }
 }
 
-/// An arbiter that makes no progress.
+/// Report of an arbiter that makes no progress.
 #[derive(Clone, Copy)]
 pub(crate) struct Blocked {
     pub(crate) slot: SlotId,
-    /// Who blocks it, if it is a child of the supervisor that hears of it.
+    /// Child that blocks the arbiter, if it belongs to the supervisor that gets the signal.
     pub(crate) blocked_by: Option<BlockedBy>,
 }
 
@@ -82,7 +82,7 @@ pub(crate) struct BlockedBy {
     pub(crate) message_type: Option<&'static str>,
 }
 
-/// Tells a supervisor something, as long as the lease is held.
+/// Sender of signals to a supervisor, for as long as the lease is held.
 pub(crate) struct Reporter {
     id: ChildId,
     lease: Lease,
@@ -112,7 +112,7 @@ pub(crate) struct SupervisorLine {
     pub(crate) control: ControlReceiver,
     pub(crate) lease: Lease,
     pub(crate) signals: UnboundedSender<ChildSignal>,
-    /// Of a supervisor: the incarnation that has begun and whose end was not reported yet.
+    /// Incarnation of a supervisor that has begun and whose end was not reported yet.
     pub(crate) in_run: Cell<Option<u64>>,
 }
 
@@ -125,7 +125,7 @@ impl SupervisorLine {
         }
     }
 
-    /// From now on, the supervisor hears of an end, whatever happens.
+    /// Begins a run, whose end is reported to the supervisor, whatever happens.
     pub(crate) fn begin(&self, incarnation: u64) {
         self.in_run.set(Some(incarnation));
     }
@@ -152,9 +152,9 @@ impl SupervisorLine {
 }
 
 impl Drop for SupervisorLine {
-    /// Nothing more comes of this task, whichever way it ended. A worker whose supervisor still
-    /// holds the other end goes on in another task: the arbiter of this one was stopped. The end of
-    /// a supervisor's task that was not meant to end is a crash of that supervisor.
+    /// Reports the end of the task, whichever way it ended. A worker whose supervisor still holds
+    /// the other end goes on in another task: the arbiter of this one was stopped. The end of a
+    /// supervisor's task that was not meant to end is a crash of that supervisor.
     fn drop(&mut self) {
         if !self.lease.is_held() {
             return;

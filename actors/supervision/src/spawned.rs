@@ -18,19 +18,19 @@ use futures_util::task::AtomicWaker;
 
 pub(crate) type BoxedFuture<A> = Pin<Box<dyn ActorFuture<A, Output = ()>>>;
 
-/// A future on its way from the context to the incarnation.
+/// Future on its way from the context to the incarnation.
 pub(crate) struct PendingFuture<A: actix::Actor> {
     pub(crate) handle: SpawnHandle,
-    /// The message whose handler spawned it.
+    /// Type of the message whose handler spawned the future.
     pub(crate) message_type: Option<&'static str>,
     pub(crate) future: BoxedFuture<A>,
 }
 
-/// Who has been woken since it was last polled, in the order of waking.
+/// Futures that have been woken since they were last polled, in the order of waking.
 #[derive(Default)]
 struct WokenList {
     woken: Mutex<Vec<SpawnHandle>>,
-    /// Wakes the task.
+    /// Waker of the task.
     task: AtomicWaker,
 }
 
@@ -43,7 +43,7 @@ impl WokenList {
 struct FutureWaker {
     handle: SpawnHandle,
     list: Arc<WokenList>,
-    /// True if it waits to be polled.
+    /// True if the future waits to be polled.
     is_woken: AtomicBool,
 }
 
@@ -67,7 +67,7 @@ struct Entry<A: actix::Actor> {
     waker: Waker,
 }
 
-/// Handles are small numbers that are used once.
+/// Hasher for handles, which are small numbers that are used once.
 #[derive(Default)]
 struct HandleHasher(u64);
 
@@ -90,9 +90,9 @@ impl Hasher for HandleHasher {
 
 pub(crate) struct SpawnedFutures<A: actix::Actor> {
     entries: HashMap<SpawnHandle, Entry<A>, BuildHasherDefault<HandleHasher>>,
-    /// Made with the first future: most actors spawn none.
+    /// List of woken futures, made with the first future because most actors spawn none.
     list: Option<Arc<WokenList>>,
-    /// To be polled next, the first first.
+    /// Futures to be polled next, in order.
     run_queue: VecDeque<SpawnHandle>,
 }
 
@@ -109,7 +109,7 @@ impl<A: actix::Actor> SpawnedFutures<A> {
         self.entries.is_empty()
     }
 
-    /// Takes a future in; it is polled when its turn comes.
+    /// Adds a future, which is polled when its turn comes.
     pub(crate) fn push(&mut self, spawned: PendingFuture<A>) {
         let PendingFuture {
             handle,
@@ -131,12 +131,12 @@ impl<A: actix::Actor> SpawnedFutures<A> {
         self.run_queue.push_back(handle);
     }
 
-    /// Takes a future out, polled or not.
+    /// Removes a future, polled or not.
     pub(crate) fn remove(&mut self, handle: SpawnHandle) -> Option<BoxedFuture<A>> {
         self.entries.remove(&handle).map(|entry| entry.future)
     }
 
-    /// Puts those woken since the last time in line. From now on, a wake wakes the task.
+    /// Queues the futures that were woken since the last call. From now on, a wake wakes the task.
     pub(crate) fn collect(&mut self, cx: &Context<'_>) {
         if self.entries.is_empty() {
             self.run_queue.clear();
@@ -149,12 +149,13 @@ impl<A: actix::Actor> SpawnedFutures<A> {
         self.run_queue.extend(list.woken().drain(..));
     }
 
-    /// Returns whether any is in line. (One that is woken after `collect` wakes the task.)
+    /// Returns true if any future is queued. (A future that is woken after `collect` wakes the
+    /// task.)
     pub(crate) fn has_queued(&self) -> bool {
         !self.run_queue.is_empty()
     }
 
-    /// Which is next, and the message that spawned it.
+    /// Returns the next future, and the type of the message that spawned it.
     pub(crate) fn next(&mut self) -> Option<(SpawnHandle, Option<&'static str>)> {
         while let Some(handle) = self.run_queue.pop_front() {
             if let Some(entry) = self.entries.get(&handle) {
@@ -164,7 +165,7 @@ impl<A: actix::Actor> SpawnedFutures<A> {
         None
     }
 
-    /// Polls one; `Ready` gives it back, to be dropped.
+    /// Polls a future; `Ready` returns it, to be dropped.
     pub(crate) fn poll(
         &mut self,
         handle: SpawnHandle,
@@ -183,7 +184,7 @@ impl<A: actix::Actor> SpawnedFutures<A> {
         }
     }
 
-    /// Puts one back in line although nothing has woken it.
+    /// Queues a future again although nothing has woken it.
     pub(crate) fn requeue(&mut self, handle: SpawnHandle) {
         if let Some(entry) = self.entries.get(&handle)
             && !entry.wakeup.is_woken.swap(true, Ordering::AcqRel)
@@ -192,7 +193,7 @@ impl<A: actix::Actor> SpawnedFutures<A> {
         }
     }
 
-    /// All of them, to be dropped one by one.
+    /// Returns all futures, to be dropped one by one.
     pub(crate) fn drain(&mut self) -> Vec<BoxedFuture<A>> {
         self.run_queue.clear();
         self.entries

@@ -1,5 +1,5 @@
-//! What synchronises threads in the modules that `tests/model` checks. There, loom's take the place
-//! of these.
+//! Primitives that synchronise threads in the modules that `tests/model` checks, where loom's take
+//! their place.
 
 pub(crate) use std::sync::{
     Mutex, MutexGuard, PoisonError,

@@ -7,24 +7,24 @@ use crate::{
     sync::{AtomicU64, Ordering, fence},
 };
 
-/// The lease of the worker task that has taken a question.
+/// Lease of the worker task that has taken a question.
 #[derive(Clone, Default)]
 pub(crate) struct TakenBy(Arc<AtomicU64>);
 
 impl TakenBy {
-    /// Says that the holder of `lease` works on it. Returns `false` if that has lost the lease: it
-    /// must leave the question to its successor.
+    /// Records that the holder of `lease` works on the question. Returns `false` if that task has
+    /// lost the lease, and must leave the question to its successor.
     pub(crate) fn take_as(&self, lease: &Lease) -> bool {
         self.0
             .store(u64::from(lease.number()) + 1, Ordering::Relaxed);
-        // Either this sees that the lease is gone, or whoever took it away finds who works on the
-        // question: see `is_lost`.
+        // Either this sees that the lease is gone, or the task that took it away finds this record:
+        // see `is_lost`.
         fence(Ordering::SeqCst);
         lease.is_held()
     }
 
-    /// Returns whether it was taken by another than the one that holds the valid lease. To be asked
-    /// when a lease was taken away.
+    /// Returns true if the question was taken by another task than the holder of the valid lease.
+    /// Meant for when a lease was taken away.
     pub(crate) fn is_lost(&self, valid: u32) -> bool {
         fence(Ordering::SeqCst);
         let taken_by = self.0.load(Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! For the tests of this crate and of those that build on it: a paused clock, actors that record
-//! or crash, and waiting for what happens. Behind the feature `testing`.
+//! Helpers for the tests of this crate and of those that build on it, behind the feature `testing`:
+//! a paused clock, actors that record or crash, and waiting for events.
 //!
 //! ```
 //! use deia_supervision::{
@@ -35,11 +35,11 @@ use thiserror::Error;
 
 use crate::{ChildSpec, Context, Event, EventStream, Handle, StartError, child};
 
-/// Longer than any test takes, in the time of a paused clock.
+/// Time longer than any test takes, in the time of a paused clock.
 const FOR_EVER: Duration = Duration::from_secs(1_000_000);
 
 /// Runs `test` on an actix system whose clock is paused: time passes only when nothing else can
-/// happen, and then at once. A test that waits for what never happens fails.
+/// happen, and then at once. A test that waits for something that never happens fails.
 ///
 /// # Panics
 /// If the test does not end, or there is no runtime to be had.
@@ -52,9 +52,10 @@ pub fn run<F: Future>(test: F) -> F::Output {
     })
 }
 
-/// Like [`run`], but without that limit, for tests with other threads: the clock of this one jumps
-/// to its next timer whenever it has nothing to do but wait for them. Limits on what happens there
-/// pass at once: say [`start_within(None)`](ChildSpec::start_within) for children that start there.
+/// Runs `test` like [`run`], but without that limit, for tests with other threads: the clock of
+/// this one jumps to its next timer whenever it has nothing to do but wait for them. Limits on what
+/// happens there pass at once: say [`start_within(None)`](ChildSpec::start_within) for children
+/// that start there.
 ///
 /// # Panics
 /// If there is no runtime to be had.
@@ -75,7 +76,7 @@ pub async fn idle() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
-/// Why [`wait_for`] found nothing.
+/// Reason for which [`wait_for`] found nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NotSeen {
     /// The deadline passed. On a paused clock it does as soon as nothing else can happen.
@@ -108,7 +109,7 @@ pub async fn wait_for(
     waited.unwrap_or(Err(NotSeen::TimedOut))
 }
 
-/// What probes and others have seen, in order. Clones stand for the same recording.
+/// Messages that probes and others have recorded, in order. Clones stand for the same recording.
 pub struct Recording<T>(Arc<Mutex<Vec<T>>>);
 
 impl<T> Recording<T> {
@@ -121,7 +122,7 @@ impl<T> Recording<T> {
         self.lock().push(item.into());
     }
 
-    /// All since the last time, the first first.
+    /// Returns all items since the last call, in order.
     pub fn take(&self) -> Vec<T> {
         std::mem::take(&mut *self.lock())
     }
@@ -139,7 +140,7 @@ impl<T> Clone for Recording<T> {
     }
 }
 
-/// Records the messages it gets, in order, whichever incarnation gets them.
+/// Actor that records the messages it gets, in order, across incarnations.
 pub struct Probe<M>(Recording<M>);
 
 impl<M: Unpin + 'static> Actor for Probe<M> {
@@ -168,8 +169,8 @@ where
     (spec, handle, recording)
 }
 
-/// Ends in whichever way it is told to: [`Crash`], [`Fail`], [`Stop`]. [`Incarnation`] asks it how
-/// often it was built.
+/// Actor that ends in the way it is asked to: [`Crash`], [`Fail`], [`Stop`]. [`Incarnation`] asks
+/// it how often it was built.
 pub struct Crasher(u64);
 
 impl Actor for Crasher {

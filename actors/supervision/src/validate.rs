@@ -59,7 +59,7 @@ fn has_peers(spec: &ChildSpec) -> bool {
     matches!(spec.policy.placement, Some(Placement::With(_))) || below.iter().any(has_peers)
 }
 
-/// The children that are started before the one that is checked.
+/// Children that are started before the one that is checked.
 struct Before<'a> {
     workers: HashSet<String>,
     /// Supervisors whose children are not known yet.
@@ -99,7 +99,7 @@ impl Before<'_> {
     }
 }
 
-/// What a specification is checked against.
+/// Context against which a specification is checked.
 #[derive(Clone, Copy)]
 pub(crate) struct Surroundings<'a> {
     /// Path of the supervisor.

@@ -1,9 +1,9 @@
-//! Sees arbiters that make no progress, from a thread of its own.
+//! Detection of arbiters that make no progress, on a thread of its own.
 //!
-//! Four times within its limit it asks every arbiter for a sign of life. One that stays silent for
-//! that long while one and the same poll of a child goes on (or none of a child at all: something
-//! else blocks it) is *blocked*. Time is counted in the watchdog's own rounds, so that a process
-//! that was stopped as a whole is not taken for a blocked one.
+//! Four times within its limit the watchdog asks every arbiter for a sign of life. An arbiter that
+//! stays silent for that long while one and the same poll of a child goes on (or none of a child at
+//! all, because something else blocks it) is *blocked*. Time is counted in the watchdog's own
+//! rounds, so that a process that was stopped as a whole is not taken for a blocked one.
 
 mod stalls;
 
@@ -25,7 +25,7 @@ use crate::{
     supervisor::Shared,
 };
 
-/// Rounds of silence after which an arbiter is blocked.
+/// Number of rounds of silence after which an arbiter is blocked.
 const ROUNDS: u32 = 4;
 
 /// Ends the watchdog when it is dropped.
@@ -66,11 +66,11 @@ struct Watchdog {
     shared: Weak<Shared>,
     silent: HashMap<SlotId, Silence>,
     stalls: Stalls,
-    /// How long a round takes.
+    /// Time that a round takes.
     pause: Duration,
 }
 
-/// Of one arbiter.
+/// Silence of one arbiter.
 #[derive(Default)]
 struct Silence {
     rounds: u32,
@@ -78,11 +78,12 @@ struct Silence {
     reported: Option<Reported>,
 }
 
-/// What was said of an arbiter.
+/// Cause that was reported of a blocked arbiter.
 enum Reported {
-    /// This child blocks it. (The root stands for whatever else blocks the tree's own arbiter.)
+    /// This child blocks the arbiter. (The root stands for anything else that blocks the tree's own
+    /// arbiter.)
     Child(Arc<ChildRecord>),
-    /// Something else does.
+    /// Something else blocks the arbiter.
     Arbiter,
 }
 
@@ -102,8 +103,8 @@ impl Suspect {
 }
 
 impl Silence {
-    /// One more silent round, in which `suspect` was seen. Whether the arbiter is blocked now; if
-    /// so, counting starts again.
+    /// Counts one more silent round, in which `suspect` was seen. Returns true if the arbiter is
+    /// blocked now, in which case counting starts again.
     fn goes_on(&mut self, suspect: Option<Suspect>) -> bool {
         let is_same = match (&self.suspect, &suspect) {
             (Some(before), Some(now)) => before.is_same_poll(now),
@@ -124,7 +125,7 @@ impl Silence {
         is_blocked
     }
 
-    /// The child that was reported is the one that is suspected still.
+    /// Returns true if the child that was reported is still the suspect.
     fn is_reported(&self) -> bool {
         match (&self.reported, &self.suspect) {
             (None, _) => false,
@@ -135,7 +136,7 @@ impl Silence {
 }
 
 impl Watchdog {
-    /// Looks at all arbiters once. Whether there still is a tree.
+    /// Checks all arbiters once. Returns true if there still is a tree.
     fn round(&mut self) -> bool {
         let (Some(root), Some(shared)) = (self.root.upgrade(), self.shared.upgrade()) else {
             return false;
@@ -178,7 +179,7 @@ impl Watchdog {
             return;
         }
         if slot.id != HERE {
-            // First, so that nobody else is placed there.
+            // Set first, so that no other child is placed there.
             slot.set_blocked(true);
         }
         if !silence.is_reported() {
@@ -188,13 +189,13 @@ impl Watchdog {
             silence.reported = Some(report(slot, silence.suspect.as_ref(), root, shared));
         }
         if slot.id != HERE {
-            // Again and again: a child may have been placed there since.
+            // Repeated in each round, because a child may have been placed there since.
             tell(root, slot.id, silence.suspect.as_ref());
         }
     }
 }
 
-/// The child on this arbiter that is being polled.
+/// Returns the child on this arbiter that is being polled.
 fn suspect(supervisor: &Arc<ChildRecord>, slot: SlotId) -> Option<Suspect> {
     for (id, record) in supervisor.children_by_id() {
         if record.kind == Kind::Supervisor {
@@ -218,7 +219,7 @@ fn suspect(supervisor: &Arc<ChildRecord>, slot: SlotId) -> Option<Suspect> {
     None
 }
 
-/// Says who or what blocks the arbiter.
+/// Reports which child, or what else, blocks the arbiter.
 fn report(
     slot: &ArbiterSlot,
     blamed: Option<&Suspect>,
@@ -242,7 +243,8 @@ fn report(
     Reported::Child(Arc::clone(record))
 }
 
-/// The arbiter makes progress. A child that was moved meanwhile has nothing to do with it.
+/// Reports that the arbiter makes progress again. A child that was moved meanwhile has nothing to
+/// do with it.
 fn recovered(reported: &Reported, slot: &ArbiterSlot, root: &ChildRecord, shared: &Shared) {
     let (path, kind) = match reported {
         Reported::Child(record) if record.clear_stuck() => (record.path(), EventKind::Recovered),
@@ -296,7 +298,7 @@ mod tests {
         state::ChildState,
     };
 
-    /// Its thread may come back long after, or never.
+    /// The thread of a moved child may come back long after, or never.
     #[test]
     fn a_child_that_was_moved_does_not_recover() {
         let (root, _) = ChildRecord::supervisor("root".to_owned(), Strategy::OneForOne);
@@ -342,7 +344,8 @@ mod tests {
         let one = fence.snapshot();
         fence.revoke(one);
         let other = fence.snapshot();
-        // Numbers of children are those of their supervisors: they tell nobody apart.
+        // Numbers of children are given by their supervisors, so they identify no child across the
+        // tree.
         let suspect = |record: &Arc<ChildRecord>, snapshot| {
             Some(Suspect {
                 supervisor: Arc::clone(&a),
@@ -356,7 +359,7 @@ mod tests {
         };
         let (a_one, a_other) = (suspect(&a, one), suspect(&a, other));
         let b_one = suspect(&b, one);
-        // What each round sees, and in which the arbiter is found to be blocked.
+        // Silence in each round, and the rounds in which the arbiter is found to be blocked.
         let cases = [
             (vec![a_one.clone(); 4], vec![3]),
             (vec![a_one.clone(); 9], vec![3, 7]),

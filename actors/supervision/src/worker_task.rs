@@ -1,4 +1,4 @@
-//! The task behind a worker. It lives from the first start of the child until that is removed or
+//! The task behind a worker, which lives from the first start of the child until that is removed or
 //! moved, and is parked while the child is down.
 
 use std::{
@@ -33,7 +33,8 @@ pub(crate) struct WorkerTask<A: Actor<Context = Context<A>>> {
     line: SupervisorLine,
     slot: Arc<ArbiterSlot>,
     sampler: Sampler,
-    /// The type of message that crashed the last runs with their first message, and how many.
+    /// Type of message that crashed the last runs with their first message, and the number of those
+    /// runs.
     poison: Option<(&'static str, u32)>,
 }
 
@@ -241,7 +242,7 @@ impl<A: Actor<Context = Context<A>>> WorkerTask<A> {
             ..
         } = self;
         let polled = guard(|| run.incarnation.poll(ctx, &worker.handle, &line.lease, cx));
-        // One that was found stuck is not what others are like.
+        // A poll that was found stuck is not representative of the others.
         if let Some(begin) = timed
             && line.lease.is_held()
         {
@@ -255,22 +256,22 @@ impl<A: Actor<Context = Context<A>>> WorkerTask<A> {
 }
 
 impl<A: Actor<Context = Context<A>>> Drop for WorkerTask<A> {
-    /// Closes the mailbox if the child was removed. Otherwise the child goes on elsewhere: its lease
-    /// was taken away, or its arbiter was stopped, of which the line tells the supervisor.
+    /// Closes the mailbox if the child was removed. Otherwise the child goes on elsewhere: its
+    /// lease was taken away, or its arbiter was stopped, which the line reports to the supervisor.
     fn drop(&mut self) {
         if self.line.lease.is_held() && self.line.control.is_cut() {
-            // First, so that whoever waits for an answer sees that the child is gone.
+            // Set first, so that callers that wait for an answer see that the child is gone.
             self.line.record.set_removed();
             self.worker.close();
         }
     }
 }
 
-/// What belongs to one run.
+/// State of one run.
 struct Run<A: Actor<Context = Context<A>>> {
     incarnation: Incarnation<A>,
-    /// It was asked to stop, and has this long. Most children need no time at all, so the timer
-    /// is made only for one that does.
+    /// Time that the child has to stop, if it was asked to. Most children need no time at all, so
+    /// the timer is made only for one that does.
     limit: Option<Duration>,
     deadline: Option<Pin<Box<Sleep>>>,
     ready: bool,

@@ -1,4 +1,4 @@
-//! One arbiter, as its tree knows it.
+//! State that a tree keeps of one arbiter.
 
 use std::{
     future::poll_fn,
@@ -17,29 +17,30 @@ use jiff::Timestamp;
 use super::{HERE, SlotId};
 use crate::status::ArbiterStatus;
 
-/// Least time over which the busy share of an arbiter is taken.
+/// Shortest time over which the busy share of an arbiter is taken.
 const SHARE_OVER: Duration = Duration::from_secs(1);
 
 pub(crate) struct ArbiterSlot {
     pub(crate) id: SlotId,
     pub(crate) name: Arc<str>,
     group: Option<Arc<str>>,
-    /// `None` for the one that started the tree: it is not ours to stop.
+    /// Handle of the arbiter; `None` for the one that started the tree, which the tree must not
+    /// stop.
     arbiter: Option<ArbiterHandle>,
     heartbeat: Heartbeat,
     children: AtomicUsize,
     retired: AtomicBool,
-    /// The watchdog has reported it, and it has made no progress since.
+    /// True if the watchdog has reported the arbiter, and it has made no progress since.
     blocked: AtomicBool,
-    /// The loss was paid for: another arbiter may take the place.
+    /// True if the loss was counted, so that another arbiter may take the place.
     lost: AtomicBool,
     silent_since: Mutex<Option<Timestamp>>,
     busy_ns: AtomicU64,
     share: Mutex<BusyShare>,
 }
 
-/// Answers whenever the arbiter gets around to it. The clock that asks is the watchdog's, so that
-/// nothing here depends on a clock that a test may have paused.
+/// Heartbeat of an arbiter, which answers whenever the arbiter is free. The watchdog's clock
+/// decides when to ask, so that nothing here depends on a clock that a test may have paused.
 #[derive(Default)]
 struct Heartbeat {
     waker: AtomicWaker,
@@ -47,7 +48,7 @@ struct Heartbeat {
     answered: AtomicU64,
 }
 
-/// Taken anew when somebody looks at it, at most once in [`SHARE_OVER`].
+/// Busy share of an arbiter, measured again when somebody reads it, at most once in [`SHARE_OVER`].
 struct BusyShare {
     since: Instant,
     busy_ns: u64,
@@ -97,7 +98,7 @@ impl ArbiterSlot {
         slot
     }
 
-    /// Answers for ever; to be spawned on this arbiter.
+    /// Answers forever; must be spawned on this arbiter.
     pub(crate) async fn answer(self: Arc<Self>) {
         poll_fn(|cx| {
             self.heartbeat.waker.register(cx.waker());
@@ -108,7 +109,7 @@ impl ArbiterSlot {
         .await;
     }
 
-    /// Returns whether the last question was answered. If so, asks the next.
+    /// Returns true if the last question was answered. If so, asks the next.
     pub(crate) fn is_alive(&self) -> bool {
         let asked = self.heartbeat.asked.load(Ordering::Acquire);
         let alive = self.heartbeat.answered.load(Ordering::Acquire) == asked;
@@ -133,17 +134,18 @@ impl ArbiterSlot {
         self.blocked.load(Ordering::SeqCst)
     }
 
-    /// Returns whether it was stopped, by something that is not this runtime.
+    /// Returns true if the arbiter was stopped by something outside this runtime.
     pub(super) fn is_stopped(&self) -> bool {
         self.arbiter.as_ref().is_some_and(|it| !it.alive())
     }
 
-    /// Returns whether a child that is placed here will run.
+    /// Returns true if a child that is placed here will run.
     pub(crate) fn is_usable(&self) -> bool {
         !self.is_stopped() && !self.is_blocked()
     }
 
-    /// Returns whether all its children have left for good: it ends as soon as it can.
+    /// Returns true if all children have left the arbiter for good, so that it ends as soon as it
+    /// can.
     pub(crate) fn is_given_up(&self) -> bool {
         self.retired.load(Ordering::SeqCst) && self.children() == 0
     }
@@ -152,7 +154,7 @@ impl ArbiterSlot {
         self.group.as_deref() == Some(group)
     }
 
-    /// Counts it as lost. Returns whether it was counted before.
+    /// Counts the arbiter as lost. Returns true if it was counted before.
     pub(super) fn count_lost(&self) -> bool {
         self.lost.swap(true, Ordering::SeqCst)
     }
@@ -161,7 +163,7 @@ impl ArbiterSlot {
         self.lost.load(Ordering::SeqCst)
     }
 
-    /// Runs `task` on this arbiter; drops it if that was stopped.
+    /// Runs `task` on this arbiter, or drops it if the arbiter was stopped.
     pub(crate) fn run(&self, task: impl FnOnce() + Send + 'static) {
         match &self.arbiter {
             Some(arbiter) => drop(arbiter.spawn_fn(task)),
@@ -175,7 +177,7 @@ impl ArbiterSlot {
         }
     }
 
-    /// No new children; it is stopped when the last one has left.
+    /// Accepts no new children; the arbiter is stopped when the last one has left.
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::SeqCst);
         if self.children() == 0 {
@@ -183,7 +185,7 @@ impl ArbiterSlot {
         }
     }
 
-    /// How many children run on it.
+    /// Returns the number of children that run on the arbiter.
     pub(crate) fn children(&self) -> usize {
         self.children.load(Ordering::SeqCst)
     }
@@ -192,7 +194,7 @@ impl ArbiterSlot {
         self.busy_ns.fetch_add(ns, Ordering::Relaxed);
     }
 
-    /// How much of the last second or more its children have worked, 0 to 1.
+    /// Returns the share of the last second or more that the children have worked, 0 to 1.
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     fn busy_share(&self) -> f64 {
         let (now, busy_ns) = (Instant::now(), self.busy_ns.load(Ordering::Relaxed));
@@ -210,7 +212,8 @@ impl ArbiterSlot {
         last.share
     }
 
-    /// What is compared to find the least loaded: children, and among equals the busy share.
+    /// Returns the key by which the least loaded arbiter is found: the number of children, and
+    /// among equals the busy share.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -233,7 +236,7 @@ impl ArbiterSlot {
     }
 }
 
-/// A child's place on an arbiter.
+/// Place of a child on an arbiter.
 pub(crate) struct SlotGuard(Arc<ArbiterSlot>);
 
 impl SlotGuard {

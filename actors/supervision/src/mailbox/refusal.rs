@@ -4,7 +4,7 @@ use actix::Actor;
 
 use crate::{control::Parked, envelope::Envelope, record::ChildRecord};
 
-/// A message that was not taken, and why.
+/// Message that was not taken, and the reason.
 pub(crate) struct NotTaken<A: Actor> {
     pub(crate) why: Refusal,
     pub(crate) envelope: Envelope<A>,
@@ -13,29 +13,30 @@ pub(crate) struct NotTaken<A: Actor> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Full,
-    /// It refuses mail while it is suspended, or this is a question.
+    /// The child is suspended, and refuses mail meanwhile, or the message is a question.
     Suspended,
     Closed,
-    /// This is a question, and the child stays down until somebody starts it.
+    /// The message is a question, and the child stays down until somebody starts it.
     Down,
-    /// This is a question that does not say who works on it, and now has to: the child was moved
-    /// off the arbiter of its tree meanwhile.
+    /// The message is a question without a record of the task that works on it, and now needs one:
+    /// the child was moved off the arbiter of its tree meanwhile.
     Unwatched,
 }
 
-/// The kind of message that is sent.
+/// Kind of message that is sent.
 #[derive(Clone, Copy)]
 pub(crate) enum Sending {
-    /// May wait for as long as it takes.
+    /// The message may wait for as long as it takes.
     Mail,
     Question {
-        /// It says who works on it.
+        /// True if the question records the task that works on it.
         is_watched: bool,
     },
 }
 
 impl Sending {
-    /// Why a child does not take it, whether there is room or not.
+    /// Returns the reason for which a child does not take the message, whether there is room or
+    /// not.
     #[inline]
     pub(super) fn refusal(self, record: &ChildRecord) -> Option<Refusal> {
         let Self::Question { is_watched } = self else {

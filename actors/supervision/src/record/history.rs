@@ -19,8 +19,9 @@ impl ChildRecord {
         self.history().suspended = suspended;
     }
 
-    /// Says how the run that holds `lease` is. Returns whether its supervisor is to be signalled
-    /// that there is something new. An abandoned run says nothing of its successor.
+    /// Sets the health of the run that holds `lease`. Returns true if the supervisor must be
+    /// signalled that there is something new. An abandoned run cannot set the health of its
+    /// successor.
     pub(crate) fn set_health(&self, lease: &Lease, health: Health) -> bool {
         let mut history = self.history();
         if !lease.is_held() || history.health.as_ref() == Some(&health) {
@@ -30,7 +31,7 @@ impl ChildRecord {
         !std::mem::replace(&mut history.health_signalled, true)
     }
 
-    /// The signal has come: what is to be told, if it is something else than before.
+    /// Returns the health to be reported after a signal, if it is different from the last.
     pub(crate) fn take_health(&self) -> Option<Health> {
         let mut history = self.history();
         history.health_signalled = false;

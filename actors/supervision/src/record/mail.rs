@@ -1,4 +1,4 @@
-//! What a child takes, and who waits for its answers.
+//! Room for messages of a child, and the callers that wait for its answers.
 
 use std::sync::{
     Arc,
@@ -11,7 +11,7 @@ use super::{ChildRecord, HERE};
 use crate::control::Parked;
 
 impl ChildRecord {
-    /// How many messages may wait now.
+    /// Returns the number of messages that may wait now.
     #[inline]
     pub(crate) fn room(&self) -> usize {
         self.room.load(Relaxed)
@@ -35,7 +35,8 @@ impl ChildRecord {
         self.room.store(room, Relaxed);
     }
 
-    /// Why it stays down, if it does: it takes no questions then.
+    /// Returns the reason for which the child stays down, if it does, in which case it takes no
+    /// questions.
     #[inline]
     pub(crate) fn parked(&self) -> Option<Parked> {
         match self.parked.load(Relaxed) {
@@ -54,8 +55,8 @@ impl ChildRecord {
         self.parked.store(number, Relaxed);
     }
 
-    /// Number of the message that was taken last. Whoever finds a question unanswered sees whether
-    /// that one was taken.
+    /// Returns the number of the message that was taken last. The caller of an unanswered question
+    /// sees from it whether the question was taken.
     pub(crate) fn taken(&self) -> u64 {
         self.taken.load(Relaxed)
     }
@@ -71,24 +72,25 @@ impl ChildRecord {
         self.withdrawn.fetch_add(1, Release);
     }
 
-    /// How many may be waiting; from now on none, because they are removed.
+    /// Returns true if at least so many withdrawn questions may be waiting, and resets their
+    /// number, because they are removed now.
     pub(crate) fn take_withdrawn(&self, at_least: usize) -> bool {
         self.withdrawn.load(Acquire) >= at_least && self.withdrawn.swap(0, Acquire) > 0
     }
 
-    /// To be woken when the lease on it is taken away.
+    /// Returns the notifier that is woken when the lease on the child is taken away.
     pub(crate) fn revoked(&self) -> &Arc<Notify> {
         self.revoked.get_or_init(Arc::default)
     }
 
-    /// The lease on it was taken away: who waits for an answer of that run hears it.
+    /// Wakes the callers that wait for an answer of a run whose lease was taken away.
     pub(crate) fn notify_revoked(&self) {
         if let Some(revoked) = self.revoked.get() {
             revoked.notify_waiters();
         }
     }
 
-    /// Returns whether it runs on the arbiter that started the tree.
+    /// Returns true if the child runs on the arbiter that started the tree.
     pub(crate) fn is_here(&self) -> bool {
         self.slot() == HERE
     }

@@ -1,5 +1,5 @@
-//! Sees workers that have mail and handle none of it although their arbiter lives: a handler that
-//! waits for what never comes.
+//! Detection of workers that have mail and handle none of it although their arbiter lives, because
+//! a handler waits for something that never comes.
 
 use std::{
     collections::HashMap,
@@ -27,18 +27,18 @@ pub(super) struct Stalls {
 struct Waiting {
     record: Arc<ChildRecord>,
     progress: Progress,
-    /// When it was looked at last.
+    /// Round in which the worker was checked last.
     round: u64,
 }
 
-/// What a worker has done so far.
+/// Work that a worker has done so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Done {
     incarnation: u64,
     handled: u64,
 }
 
-/// Of a worker that has mail.
+/// Progress of a worker that has mail.
 struct Progress {
     done: Done,
     rounds: u32,
@@ -49,7 +49,7 @@ struct Progress {
 enum Verdict {
     AsBefore,
     Stalled,
-    /// It was told of already, and as long again has passed.
+    /// The worker was reported already, and as long again has passed.
     StillStalled,
     Recovered,
 }
@@ -63,7 +63,7 @@ impl Progress {
         }
     }
 
-    /// One more round in which it had mail.
+    /// Counts one more round in which the worker had mail.
     fn look(&mut self, done: Done, rounds_allowed: u32) -> Verdict {
         if self.done != done {
             let was_reported = self.is_reported;
@@ -90,13 +90,13 @@ impl Progress {
 /// Inputs of one round.
 pub(super) struct Round<'a> {
     pub(super) shared: &'a Shared,
-    /// How long a round takes.
+    /// Time that a round takes.
     pub(super) pause: Duration,
     pub(super) is_silent: &'a dyn Fn(SlotId) -> bool,
 }
 
 impl Stalls {
-    /// Looks at all workers once.
+    /// Checks all workers once.
     pub(super) fn look_at_all(&mut self, root: &Arc<ChildRecord>, round: &Round<'_>) {
         if !round.shared.has_stall_limits.load(Ordering::Relaxed) {
             return;
@@ -136,8 +136,8 @@ impl Stalls {
             return;
         }
         if (round.is_silent)(record.slot()) {
-            // It cannot handle anything now, which is no fault of its own: this round does not
-            // count, and those before it still do.
+            // The worker cannot handle anything now, through no fault of its own: this round does
+            // not count, and those before it still do.
             if let Some(waiting) = self.waiting.get_mut(&Arc::as_ptr(&record).addr()) {
                 waiting.round = self.round;
             }
@@ -165,7 +165,8 @@ impl Stalls {
                     let events = &round.shared.events;
                     events.emit(record.path(), EventKind::Stalled { waiting });
                 }
-                // Again and again: its supervisor may have had something else to do with it.
+                // Repeated in each round, because the supervisor may have been busy with the worker
+                // otherwise.
                 if limit.action == OnStall::Restart {
                     tell(supervisor, id, done.incarnation);
                 }
@@ -218,7 +219,7 @@ mod tests {
             incarnation,
             handled,
         };
-        // What each round sees, and what follows; three rounds are allowed.
+        // Work seen in each round, and the verdict; three rounds are allowed.
         let cases: [&[(Done, Verdict)]; 5] = [
             &[
                 (done(1, 5), AsBefore),
