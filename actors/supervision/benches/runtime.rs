@@ -36,7 +36,7 @@ const ASKS: u64 = 100_000;
 const SPAWNS: u64 = 5_000;
 const CRASHES: u64 = 3_000;
 
-/// What each contestant can do. All methods run on the current runtime.
+/// Operations of each contestant. All methods run on the current runtime.
 pub(crate) trait Contestant {
     const NAME: &'static str;
     const SUPERVISES: bool;
@@ -130,7 +130,8 @@ fn run<C: Contestant + Default>(figures: &mut Figures) {
     });
 }
 
-/// What the others do not have: a snapshot of 10,000 children, and what each of them weighs.
+/// Measures features that the others do not have: a snapshot of 10,000 children, and the memory
+/// that each of them takes.
 fn alone(figures: &mut Figures) {
     const CHILDREN: usize = 10_000;
     actix::System::new().block_on(async {

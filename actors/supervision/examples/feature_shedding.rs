@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("suspended: {off:?}");
     let status = tree.status_of("app/mailer").ok_or("it is there")?;
     println!("{}: {:?}", status.state, status.suspended);
-    // Whoever asks for more is told so at once.
+    // Callers that ask for more get an error at once.
     println!("{:?}", adding.start_child(part("weekly")).await);
 
     // Under load, what matters least goes first; what is critical never goes.

@@ -1,5 +1,5 @@
-//! How to test what a tree does when something fails: on a paused clock, with actors that crash on
-//! demand, without a single real pause.
+//! A test of the behaviour of a tree when something fails: on a paused clock, with actors that
+//! crash on demand, without a single real pause.
 //!
 //! ```text
 //! cargo run --example testing_a_strategy --features testing
@@ -31,7 +31,7 @@ fn root() -> (SupervisorSpec, [Handle<testing::Crasher>; 3]) {
     (root, [source_handle, filter_handle, sink_handle])
 }
 
-/// What is before the one that failed goes on; what is after it waits with it for its backoff.
+/// Children before the one that failed go on; those after it wait with it for its backoff.
 async fn only_what_depends_on_the_filter_is_rebuilt() {
     let (root, [source, filter, sink]) = root();
     let tree = Tree::start(root).await.expect("it starts");

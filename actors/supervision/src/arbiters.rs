@@ -160,7 +160,7 @@ impl ArbiterPool {
         &self.sizes
     }
 
-    /// Arbiter that started the tree.
+    /// Returns the arbiter that started the tree.
     pub(crate) fn here(&self) -> &Arc<ArbiterSlot> {
         &self.here
     }

@@ -180,7 +180,7 @@ impl<F: Future<Output = ()>> Future for FencedTask<F> {
 }
 
 impl<F: Future<Output = ()>> Drop for FencedTask<F> {
-    /// Reports the loss of the task, because its arbiter was stopped.
+    /// Drops the task, if its arbiter was stopped; a panic in its destructor goes no further.
     fn drop(&mut self) {
         let _ = drop_quietly(self.task.take());
     }

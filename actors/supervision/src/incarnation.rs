@@ -1,4 +1,4 @@
-//! One run of an actor: hooks, mailbox, spawned futures. Polled by the worker task, inside a guard.
+//! A run of an actor: hooks, mailbox, spawned futures. The worker task polls it, inside a guard.
 //!
 //! The order of the steps is that of `actix::dev::ContextFut`; what differs is that a poll has a
 //! budget, so that no actor starves its neighbours on the arbiter, and that nothing happens on

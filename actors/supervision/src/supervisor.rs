@@ -319,7 +319,8 @@ impl Supervisor {
         }
     }
 
-    /// One alarm stands for all starts, because hardly any takes long enough to need one.
+    /// Limits the time of a start. A single alarm stands for all starts, because hardly any takes
+    /// long enough to need one.
     fn limit_start(&mut self, id: ChildId, due: Instant) {
         if let Some(child) = self.children.get_mut(id) {
             child.start_due = Some(due);

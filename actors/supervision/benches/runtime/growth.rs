@@ -1,4 +1,5 @@
-//! How the cost grows: with the number of children, and with the futures one actor has in flight.
+//! Growth of the cost with the number of children, and with the futures that one actor has in
+//! flight.
 
 use std::{
     future::Future,
@@ -13,7 +14,7 @@ use deia_supervision::{Context, StartError, Strategy, SupervisorSpec, Tree, chil
 
 use super::{Contestant, Figures, ns_each, others, ours};
 
-/// How many there are, and the names of the rows.
+/// Numbers of children or futures, and the names of the rows.
 const CHILDREN: [(usize, &str, &str, &str); 3] = [
     (1_000, "start_1k_ns_each", "stop_1k_ns_each", "status_1k_ms"),
     (

@@ -25,7 +25,7 @@ const SUPERVISORS: usize = 10;
 const CHILDREN: usize = 100_000;
 const DURATION: Duration = Duration::from_secs(60);
 const WATCHDOG: Duration = Duration::from_secs(1);
-/// How often an arbiter is blocked, and for how long.
+/// Interval at which an arbiter is blocked, and the length of a block.
 const BLOCK_EVERY: Duration = Duration::from_secs(5);
 const BLOCK_FOR: Duration = Duration::from_secs(3);
 

@@ -265,7 +265,7 @@ struct Counts {
     supervisors: usize,
 }
 
-/// One child in the table.
+/// Entry of one child in the table.
 pub(super) struct ChildEntry<'a> {
     id: ChildId,
     child: &'a mut Child,

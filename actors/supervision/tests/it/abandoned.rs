@@ -80,7 +80,7 @@ fn an_abandoned_run_neither_drops_mail_nor_says_how_its_successor_is() {
         let mut events = tree.subscribe();
         let (release, released) = mpsc::channel();
         handle.tell(Poison(Some(Mutex::new(released)))).unwrap();
-        // Its successor finds this, and then what looks like poison to the abandoned run.
+        // The successor finds this, and then what looks like poison to the abandoned run.
         let hour = Duration::from_secs(3_600);
         handle.tell(Pause(hour)).unwrap();
         handle.tell(Poison(None)).unwrap();

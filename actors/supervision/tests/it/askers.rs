@@ -1,4 +1,4 @@
-//! Whoever waits for an answer that cannot come any more is told.
+//! Callers that wait for an answer that cannot come any more get an error.
 
 use std::{
     sync::{Mutex, mpsc},
@@ -137,8 +137,9 @@ impl Handler<Pause> for Blocker {
     }
 }
 
-/// Whoever asked what is stuck, or what was being worked on by its neighbours, is told although the
-/// thread is still blocked; questions that were only waiting are answered by the next run.
+/// Callers of a stuck child, and of neighbours that were working on a question, get an error
+/// although the thread is still blocked; questions that were only waiting are answered by the next
+/// run.
 #[test]
 fn askers_of_abandoned_runs_are_told() {
     actix::System::new().block_on(async {
@@ -205,7 +206,8 @@ fn asker_of_a_child_that_is_given_up_is_told() {
     });
 }
 
-/// It was asked where nothing can be taken from it, and was moved with the question.
+/// The child was asked on the arbiter of its tree, where no lease can be taken away, and was moved
+/// with the question.
 #[test]
 fn asker_of_a_child_that_was_moved_and_is_stuck_is_told() {
     actix::System::new().block_on(async {
@@ -252,8 +254,8 @@ enum Down {
     Waiting,
 }
 
-/// Who asks a child that does not come back by itself is told so at once, whether the question
-/// comes before or after it goes down. Mail waits.
+/// A caller of a child that does not come back by itself gets an error at once, whether the
+/// question comes before or after it goes down. Mail waits.
 #[test]
 fn askers_of_a_child_that_stays_down_are_told() {
     let cases = [

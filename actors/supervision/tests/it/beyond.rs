@@ -1,4 +1,4 @@
-//! What OTP does not have.
+//! Features that OTP does not have.
 
 use std::time::Duration;
 

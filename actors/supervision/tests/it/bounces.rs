@@ -16,7 +16,7 @@ async fn bounce(tree: &Tree, moves: bool) -> Result<(), ChildError> {
     }
 }
 
-/// It was to run, so one failed start is no reason to leave it down.
+/// The child was to run, so one failed start is no reason to leave it down.
 #[test]
 fn a_bounced_child_that_fails_to_start_is_restarted_like_after_a_crash() {
     for moves in [false, true] {
@@ -53,7 +53,7 @@ fn a_bounced_child_that_fails_to_start_escalates_over_the_budget() {
     }
 }
 
-/// It waited for its restart, which was made earlier.
+/// The child waited for its restart, which was made earlier.
 #[test]
 fn a_child_in_backoff_that_is_started_by_hand_and_fails_goes_on_waiting() {
     run(async {
@@ -73,7 +73,7 @@ fn a_child_in_backoff_that_is_started_by_hand_and_fails_goes_on_waiting() {
     });
 }
 
-/// One that was down stays so, and one that is never restarted is forgotten.
+/// A child that was down stays so, and one that is never restarted is forgotten.
 #[test]
 fn a_bounced_child_that_was_down_or_is_temporary_is_not_restarted() {
     run(async {

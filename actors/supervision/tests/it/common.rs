@@ -15,10 +15,10 @@ use deia_supervision::{
     SupervisorSpec, Tree, child,
 };
 
-/// What happened to the probes of a test, in order.
+/// Log of the events of the probes of a test, in order.
 pub(crate) type Log = deia_supervision::testing::Recording<String>;
 
-/// How a probe behaves; shared by all its incarnations.
+/// Behaviour of a probe, shared by all its incarnations.
 #[derive(Default)]
 pub(crate) struct Script {
     pub(crate) built: AtomicUsize,
@@ -35,9 +35,9 @@ pub(crate) struct Script {
     pub(crate) panic_in_stopped: AtomicUsize,
     pub(crate) panic_in_drop: AtomicUsize,
     pub(crate) stop_in_started: AtomicUsize,
-    /// How long each factory takes.
+    /// Time that each factory takes.
     pub(crate) slow_build_ms: AtomicU64,
-    /// How long it refuses to stop once it was asked to.
+    /// Time for which the probe refuses to stop once it was asked to.
     pub(crate) slow_stop_ms: AtomicU64,
 }
 
@@ -188,7 +188,7 @@ pub(crate) fn scripted(name: &str, log: &Log, script: &Arc<Script>) -> (ChildSpe
     labelled(name, name, log, script)
 }
 
-/// One that calls itself `label` in the log.
+/// Returns a probe that calls itself `label` in the log.
 pub(crate) fn labelled(
     name: &str,
     label: &str,

@@ -127,7 +127,7 @@ fn each_incarnation_is_built_from_a_clone_of_its_deps() {
     });
 }
 
-/// What is said of a declaration can be read back, whichever kind it is.
+/// All settings of a declaration can be read back, whichever kind it is.
 #[test]
 fn start_defaults_of_every_kind() {
     let second = Duration::from_secs(1);

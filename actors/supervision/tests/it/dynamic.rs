@@ -57,7 +57,7 @@ fn a_suspended_dynamic_supervisor_keeps_its_children() {
     }
 }
 
-/// One of them that does not come up again does not keep the others down.
+/// A child that does not come up again does not keep the others down.
 #[test]
 fn a_kept_child_that_fails_to_start_is_a_failure_of_its_own() {
     run(async {

@@ -1,4 +1,5 @@
-//! What an actor spawns: what is polled when, in what order, and what waiting and cancelling do.
+//! Futures that an actor spawns: when and in which order they are polled, and the effect of waiting
+//! and cancelling.
 
 use std::{
     future::Future,
@@ -165,7 +166,7 @@ async fn worker() -> (Tree, Handle<Worker>, Log) {
     (tree, handle, log)
 }
 
-/// What a wake costs does not depend on how many futures there are.
+/// The cost of a wake does not depend on how many futures there are.
 #[test]
 fn a_wake_polls_only_what_was_woken() {
     run(async {

@@ -1,4 +1,4 @@
-//! What happens is logged, whoever subscribes.
+//! Events are logged, whether or not anybody subscribes.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use tracing::{Level, Metadata, Subscriber, field::Visit, span};
 
 use crate::common::{Crash, Fail, Log, idle, patient, probe, run, start};
 
-/// One line: its level and its fields.
+/// Line of the log: its level and its fields.
 #[derive(Clone, Debug)]
 struct Line(Level, BTreeMap<&'static str, String>);
 

@@ -33,7 +33,7 @@ fn send_waits_for_room() {
             .collect();
         idle().await;
         assert!(waiting.iter().all(|sending| !sending.is_finished()));
-        // One that gives up takes its message along, and is in nobody's way.
+        // A sender that gives up takes its message along, and does not block others.
         waiting[3].abort();
         let tree = start(patient("root", Strategy::OneForOne).child(a)).await;
         for (index, sending) in waiting.into_iter().enumerate() {
@@ -54,7 +54,7 @@ fn send_waits_for_room() {
     });
 }
 
-/// Whoever waits for room hears that there will be none.
+/// Senders that wait for room get an error when there will be none.
 #[test]
 fn send_ends_with_the_child() {
     run(async {
@@ -232,7 +232,7 @@ fn withdrawn_questions_are_not_handled_and_hide_no_poison() {
     });
 }
 
-/// One bad message among many good ones of its type is no poison.
+/// A single bad message among many good ones of its type is no poison.
 #[test]
 fn mail_that_is_handled_now_and_then_is_no_poison() {
     run(async {
@@ -379,7 +379,7 @@ fn a_suspended_child_refuses_mail_while_its_supervisor_is_down_too() {
         assert!(refused(&handle));
         tree.resume_path("root/inner/a").await.unwrap();
         assert!(!refused(&handle));
-        // One that is down for another reason takes it.
+        // A child that is down for another reason takes it.
         root.terminate_child("inner").await.unwrap();
         idle().await;
         assert!(!refused(&handle));

@@ -26,7 +26,7 @@ use self::{
 };
 use crate::common::{Crash, Fail, Log, Probe, Script, Stop, labelled, run};
 
-/// What every supervisor tolerates, and every child that has a budget of its own.
+/// Budget of every supervisor, and of every child that has one of its own.
 const RESTARTS: u32 = 3;
 const PERIOD: Duration = Duration::from_millis(100);
 
@@ -53,9 +53,9 @@ struct Known {
 struct Built {
     log: Log,
     workers: Vec<Known>,
-    /// How many of them were declared, rather than added later.
+    /// Number of children that were declared, rather than added later.
     declared: usize,
-    /// Of all children, and of all supervisors.
+    /// Handles of all children, and of all supervisors.
     paths: Vec<String>,
     supervisors: Vec<(String, AutoShutdown)>,
 }
@@ -147,7 +147,8 @@ impl Built {
         }
     }
 
-    /// Whoever is said to run does, and nobody else. Holds when nothing more happens at this moment.
+    /// Checks that exactly the children that are reported as running do run. This holds when
+    /// nothing more happens at this moment.
     fn check(&self, tree: &Tree) {
         self.check_alive();
         let status = tree.status();

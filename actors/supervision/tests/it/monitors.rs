@@ -19,7 +19,7 @@ async fn heard(monitor: Monitor) -> Option<ExitReason> {
     heard.expect("a monitor hangs")
 }
 
-/// How a child can be down.
+/// Ways in which a child can be down.
 #[derive(Clone, Copy, Debug)]
 enum Down {
     Suspended,

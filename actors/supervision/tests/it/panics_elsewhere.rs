@@ -93,7 +93,8 @@ fn victim() -> (ChildSpec, Handle<Victim>) {
     child("victim", || async { Ok::<_, StartError>(Victim) })
 }
 
-/// It crashes with `text`, is rebuilt, and its neighbour does not notice.
+/// Checks that the child crashes with `text` and is restarted, and that its neighbour does not
+/// notice.
 fn assert_contained(act: Act, text: &str) {
     run(async {
         let (spec, handle) = victim();
@@ -137,8 +138,8 @@ fn panic_in_destructor_of_a_future() {
     assert_contained(Act::Answer, "an answer's destructor");
 }
 
-/// What a child holds when it is stopped or deleted may panic when it is dropped; the supervisor
-/// goes on, and so does the tree.
+/// The values that a child holds when it is stopped or deleted may panic when they are dropped; the
+/// supervisor goes on, and so does the tree.
 async fn survives(tree: &Tree, name: &str) {
     let root = tree.supervisor("root").unwrap();
     root.terminate_child(name).await.unwrap();

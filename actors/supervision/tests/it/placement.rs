@@ -48,7 +48,7 @@ fn children_on_other_arbiters() {
     });
 }
 
-/// Where each child runs, and how many run on each arbiter.
+/// Returns the arbiter of each child, and the number of children on each arbiter.
 fn arbiters(tree: &Tree) -> (Vec<String>, Vec<(String, usize)>) {
     fn collect(status: &TreeStatus, names: &mut Vec<String>) {
         names.extend(status.arbiter.as_ref().map(ToString::to_string));
@@ -89,7 +89,7 @@ fn workers_inherit_their_placement_and_groups_share_the_load() {
         let groups: Vec<_> = tree.arbiters().into_iter().map(|it| it.group).collect();
         assert_eq!(groups, [None, Some("bots".into()), Some("bots".into())]);
 
-        // One that leaves makes room for the next.
+        // A child that leaves makes room for the next.
         let bots = tree.supervisor("root/bots").unwrap();
         bots.terminate_child("a").await.unwrap();
         bots.delete_child("a").await.unwrap();
@@ -100,7 +100,8 @@ fn workers_inherit_their_placement_and_groups_share_the_load() {
     });
 }
 
-/// Whoever is named is a worker that is started before: else the child would end up elsewhere.
+/// The named child must be a worker that is started before, or else the child would end up
+/// elsewhere.
 #[test]
 fn a_placement_with_no_worker_is_refused() {
     actix::System::new().block_on(async {
@@ -134,7 +135,7 @@ fn a_placement_with_no_worker_is_refused() {
         let adding = dynamic.handle();
         let root = SupervisorSpec::one_for_one("root").child(dynamic);
         let root = root.child(child("a").placement(Placement::Own));
-        // It may come later.
+        // The named child may be added later.
         let root = root
             .child(with("b", "root/dynamic/x"))
             .child(with("c", "root/a"));
@@ -195,13 +196,13 @@ fn a_child_is_moved_with_its_mailbox() {
         );
         assert_eq!(b_handle.ask(Ping).await, Ok(1));
         assert_eq!(common::events(&mut events)[..2], ["moved a", "stopped a"]);
-        // It stays there across restarts.
+        // The child stays there across restarts.
         let terminated = tree.supervisor("root").unwrap();
         terminated.terminate_child("a").await.unwrap();
         terminated.restart_child("a").await.unwrap();
         let status = tree.status_of("root/a").unwrap();
         assert_eq!(status.arbiter.as_deref(), Some("bots-1"));
-        // What is down only changes where it will run.
+        // A child that is down only changes the arbiter on which it will run.
         tree.suspend_path("root/a").await.unwrap();
         tree.move_child("root/a", Placement::Here).await.unwrap();
         assert_eq!(script.built(), 3);

@@ -16,7 +16,7 @@ enum End {
     Panic,
 }
 
-/// How often the child has been built, and its state, after it ended once.
+/// Returns how often the child has been built, and its state, after it ended once.
 fn after(restart: Restart, end: End) -> (usize, Option<ChildState>) {
     run(async {
         let (spec, handle, script) = probe("a", &Log::default());

@@ -195,7 +195,7 @@ fn temporary_specs_not_saved() {
     });
 }
 
-/// How long it takes to start and stop so many dynamic children.
+/// Returns the time that it takes to start and stop so many dynamic children.
 async fn start_and_stop(size: usize) -> Duration {
     let begin = std::time::Instant::now();
     let spec = SupervisorSpec::dynamic("workers");
@@ -289,7 +289,7 @@ fn restart_does_not_run_stale_cancels() {
     });
 }
 
-/// One child with an endless supply of messages does not keep its neighbour from running.
+/// A child with an endless supply of messages does not keep its neighbour from running.
 #[test]
 fn a_busy_mailbox_starves_nobody() {
     struct Looper;

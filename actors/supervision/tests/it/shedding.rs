@@ -98,7 +98,7 @@ fn a_feature_is_suspended_backwards_and_resumed_in_order() {
     });
 }
 
-/// What is added later, or comes back with its supervisor, comes up suspended.
+/// Children that are added later, or come back with their supervisor, come up suspended.
 #[test]
 fn a_suspended_feature_outlives_restarts_and_applies_to_what_is_added() {
     run(async {
@@ -136,7 +136,8 @@ fn a_suspended_feature_outlives_restarts_and_applies_to_what_is_added() {
     });
 }
 
-/// Who suspended something for itself has to resume it; two reasons are two.
+/// A child that was suspended by itself has to be resumed by itself; two reasons are counted
+/// separately.
 #[test]
 fn reasons_to_be_suspended_add_up() {
     run(async {
@@ -188,7 +189,7 @@ fn rules_that_change_while_a_supervisor_is_down_hold_when_it_starts() {
     });
 }
 
-/// It is not a failure, and does not hold a group up that is just being restarted.
+/// A suspension is not a failure, and does not hold up a group that is just being restarted.
 #[test]
 fn a_feature_suspended_during_a_group_restart_is_left_out() {
     run(async {
@@ -404,7 +405,7 @@ fn a_feature_resumed_while_its_child_still_stops_runs_again() {
     });
 }
 
-/// One that does not come up when its feature is resumed has failed, as at any other restart.
+/// A child that does not come up when its feature is resumed has failed, as at any other restart.
 #[test]
 fn a_child_that_fails_when_its_feature_is_resumed_is_restarted() {
     run(async {

@@ -24,7 +24,7 @@ impl Handler<Hang> for Blocker {
     }
 }
 
-/// Its thread lives, so only its mail tells.
+/// The worker's thread lives, so only its mail shows that it is stalled.
 #[test]
 fn a_child_that_handles_no_mail_is_stalled_and_restarted_if_that_is_wanted() {
     for on_stall in [OnStall::Report, OnStall::Restart] {
@@ -65,7 +65,7 @@ fn a_child_that_handles_no_mail_is_stalled_and_restarted_if_that_is_wanted() {
     }
 }
 
-/// One that waits has no mail, the other is suspended with its mail.
+/// A worker that waits has no mail, and the other is suspended with its mail.
 #[test]
 fn a_child_without_mail_or_on_leave_is_not_stalled() {
     actix::System::new().block_on(async {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use crate::common::{Crash, Fail, Log, Probe, Stop, patient, probe, run, start};
 
 const CHILDREN: usize = 12;
-/// How long each takes to stop.
+/// Time that each child takes to stop.
 const PAUSE: Duration = Duration::from_millis(10);
 
 fn end(index: usize, handle: &Handle<Probe>) {
@@ -32,7 +32,7 @@ async fn race(dynamically: bool) -> (Vec<ExitReason>, Duration) {
     let (mut handles, mut scripts, mut specs) = (Vec::new(), Vec::new(), Vec::new());
     for index in 0..CHILDREN {
         let (child, handle, script) = probe(&index.to_string(), &log);
-        // One that ends itself goes at once: if it went on, it would not have ended yet.
+        // A child that ends itself goes at once: if it went on, it would not have ended yet.
         if dynamically || matches!(index % 4, 0 | 3) {
             let pause_ms = u64::try_from(PAUSE.as_millis()).unwrap();
             script.slow_stop_ms.store(pause_ms, SeqCst);
@@ -83,7 +83,7 @@ fn stop_race() {
         };
         assert_eq!(reason.code(), expected, "{index}");
     }
-    // Those that did nothing by themselves are stopped one after the other.
+    // Children that did nothing by themselves are stopped one after the other.
     assert!(took >= 3 * PAUSE, "{took:?}");
 }
 

@@ -63,7 +63,7 @@ fn a_supervisor_that_is_stopping_refuses_requests_at_once() {
     });
 }
 
-/// It was told to go before its supervisor was told to stop.
+/// The child was asked to end before its supervisor was asked to stop.
 #[test]
 fn a_child_that_is_being_removed_does_not_come_back_with_its_supervisor() {
     run(async {

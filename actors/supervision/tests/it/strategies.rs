@@ -1,4 +1,4 @@
-//! Who else is restarted.
+//! Siblings that are restarted with a failed child.
 
 use std::{
     sync::{Arc, atomic::Ordering::SeqCst},

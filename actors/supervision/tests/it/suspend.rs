@@ -157,7 +157,7 @@ fn a_restart_on_request_does_not_wait_for_the_backoff() {
     });
 }
 
-/// Who comes in between is told so, and what was meant last counts.
+/// A request that comes in between gets an error, and the last request counts.
 #[test]
 fn a_restart_on_request_can_be_overtaken() {
     run(async {
@@ -208,7 +208,7 @@ fn states_have_stable_names() {
     }
 }
 
-/// What an earlier run has worked says nothing about this one.
+/// The work of an earlier run says nothing about this one.
 #[test]
 fn the_busy_share_is_of_this_run() {
     #[derive(actix::Message)]

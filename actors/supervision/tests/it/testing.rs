@@ -1,4 +1,4 @@
-//! What this crate offers to the tests of others.
+//! Helpers that this crate offers to the tests of others.
 
 use std::time::Duration;
 

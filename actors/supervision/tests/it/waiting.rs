@@ -125,8 +125,8 @@ fn a_starting_supervisor_serves_requests() {
     });
 }
 
-/// What is asked of a supervisor that is down for longer is answered at once, however it is down
-/// and however far above it the reason is.
+/// Requests to a supervisor that is down for longer are answered at once, however it is down and
+/// however far above it the reason is.
 #[test]
 fn requests_to_what_is_down_are_answered_at_once() {
     for suspended in [true, false] {
@@ -156,7 +156,7 @@ fn requests_to_what_is_down_are_answered_at_once() {
                     (Err(StartChildError::Down), Err(ChildError::Down)) if !suspended => {}
                     other => panic!("{other:?}"),
                 }
-                // What there is can still be said.
+                // Existing children can still be listed.
                 let counts = timeout(SECOND, supervisor.count_children()).await.unwrap();
                 assert_eq!((counts.specs, counts.active), (1, 0));
                 let parent = tree.supervisor(parent).unwrap();
@@ -302,7 +302,8 @@ fn a_root_that_gives_up_while_it_starts_names_the_child() {
     });
 }
 
-/// Whoever waits for a child to be started hears that it was removed before its turn came.
+/// A caller that waits for a child to be started gets an error if it was removed before its turn
+/// came.
 #[test]
 fn a_child_removed_before_its_turn_was_stopped() {
     run(async {
@@ -326,7 +327,7 @@ fn a_child_removed_before_its_turn_was_stopped() {
     });
 }
 
-/// What the status says counts against a budget is what does.
+/// The status reports exactly the restarts that count against a budget.
 #[test]
 fn restarts_in_the_window_are_those_that_count() {
     run(async {
@@ -347,7 +348,7 @@ fn restarts_in_the_window_are_those_that_count() {
         }
         handle.tell(Crash).unwrap();
         idle().await;
-        // It gave up, and begins anew.
+        // The supervisor gave up, and begins again.
         assert_eq!(seen("root/inner/a").0, 0);
         assert_eq!(seen("root/inner"), (1, Some(0), Some(2)));
         assert_eq!(seen("root"), (0, Some(1), None));
@@ -380,7 +381,7 @@ fn a_restart_that_fails_while_others_start_is_tried_again() {
     });
 }
 
-/// One that waits for its turn to start, after what it is part of was resumed, is worth waiting for.
+/// A child that waits for its turn to start, after its feature was resumed, is worth waiting for.
 #[test]
 fn requests_to_a_supervisor_that_waits_for_its_turn_wait() {
     run(async {

@@ -67,7 +67,7 @@ fn watchdog_moves_neighbours() {
         assert_eq!(said.take(), numbers, "its mailbox survives");
         let lines: BTreeSet<String> = log.take().into_iter().collect();
         assert!(numbers.iter().all(|number| lines.contains(number)));
-        // It counts as a failure of the one that blocked, and of nobody else.
+        // The block counts as a failure of the child that caused it, and of no other.
         let restarts = |path| tree.status_of(path).unwrap().restarts;
         assert_eq!((restarts("root/a"), restarts("root/b")), (1, 0));
         assert_eq!(restarts("root/inner/c"), 0);
@@ -208,7 +208,7 @@ fn an_arbiter_that_no_child_blocks_is_not_the_fault_of_the_root() {
         assert!(handle.ask(Where).await.is_ok());
         assert_eq!(tree.status().state, ChildState::Running);
         drop(release);
-        // What comes back is not waited for any more, and nothing is said of it.
+        // An arbiter that comes back is not waited for any more, and nothing is reported of it.
         another_is_found_stuck().await;
         let mut told = std::iter::from_fn(|| events.try_recv());
         assert!(told.all(|event| !event.unwrap().path.ends_with("root")));
@@ -292,7 +292,8 @@ fn a_factory_that_blocks_is_a_failed_start() {
     });
 }
 
-/// Where the supervisors run, nothing can be moved; but it is said, from another thread.
+/// Nothing can be moved off the arbiter of the supervisors, but the block is reported from another
+/// thread.
 #[test]
 fn a_tree_that_is_blocked_itself_is_reported() {
     let (out, trees) = mpsc::channel();
@@ -377,7 +378,8 @@ fn all_threads_end_with_the_tree_or_when_they_come_back() {
             threads.load(SeqCst)
         };
         assert_eq!(count().await, 5);
-        // One of the pool and one of its own block: another takes the place of each.
+        // An arbiter of the pool and one that a child has for itself block: another takes the place
+        // of each.
         let releases = [block(&handles[0]), block(&handles[5])];
         assert_eq!(count().await, 7);
         tree.move_child("root/1", Placement::Pool).await.unwrap();

@@ -22,7 +22,7 @@ mod models;
 #[path = "../../src/taken_by.rs"]
 mod taken_by;
 
-/// What the modules use of the library.
+/// Items of the library that the modules use.
 mod panic {
     pub(crate) fn drop_quietly<T>(value: T) -> Result<(), ()> {
         drop(value);

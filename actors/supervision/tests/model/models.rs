@@ -1,4 +1,4 @@
-//! What must hold however the threads of a supervisor and of its child interleave.
+//! Properties that must hold however the threads of a supervisor and of its child interleave.
 
 use std::{
     future::{Future, poll_fn},

@@ -1,4 +1,4 @@
-//! What trees there can be, and what can happen to them.
+//! Shapes of trees, and the steps that can happen to them.
 
 use deia_supervision::{AutoShutdown, Restart, Strategy};
 use proptest::{prelude::*, sample::Index, strategy::Strategy as _};
@@ -35,7 +35,7 @@ pub(super) enum Act {
     Stop(Index),
     FailToStart(Index),
     Decline(Index),
-    /// Its next start takes longer than it may.
+    /// The next start of the child takes longer than it may.
     Hang(Index),
     /// To the arbiter where it is: a new task, with its mailbox.
     Move(Index),
