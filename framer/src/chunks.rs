@@ -1,25 +1,25 @@
-//! The chunks of a body (RFC 9112, 7.1): followed to their end, with bounds on
-//! what is not data.
+//! Chunked bodies (RFC 9112, 7.1), followed to their end, with bounds on the bytes
+//! that are not data.
 
 use crate::FramingError;
 
-/// Bytes that the line of a chunk may have after its size.
+/// Maximum number of bytes that the line of a chunk may have after its size.
 const MAX_EXTENSION_BYTES: u32 = 128;
-/// Bytes that all such lines of a body may have together.
+/// Maximum number of such bytes in all lines of a body together.
 const MAX_EXTENSIONS_BYTES: u32 = 4_096;
-/// Digits of the size of a chunk.
+/// Maximum number of digits of the size of a chunk.
 const MAX_SIZE_DIGITS: u32 = 15;
 
-/// Where in a chunked body the next byte is.
+/// Position of the next byte in a chunked body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Chunks {
     at: At,
-    /// Of the chunk: what is left of its data.
+    /// Number of bytes that are left of the data of the chunk.
     left: u64,
-    /// Of this line so far.
+    /// Number of digits in this line so far.
     digits: u32,
     extension_bytes: u32,
-    /// Of all lines so far.
+    /// Number of bytes of extensions in all lines so far.
     extensions_bytes: u32,
 }
 
@@ -35,12 +35,12 @@ enum At {
     EndLf,
 }
 
-/// How far a body goes in a piece of the stream.
+/// Extent of a body in a piece of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// Beyond the piece.
+    /// The body goes on beyond the piece.
     Beyond,
-    /// It ends after so many bytes of the piece.
+    /// The body ends after this number of bytes of the piece.
     End(usize),
 }
 
@@ -58,7 +58,8 @@ impl Chunks {
     /// Follows the body through a piece of the stream.
     ///
     /// # Errors
-    /// Where it is not a chunked body, and how many bytes before that are.
+    /// Returns the number of well-formed bytes before the fault, and the fault, if the
+    /// stream is not a chunked body.
     pub(crate) fn follow(&mut self, piece: &[u8]) -> Result<Reach, (usize, FramingError)> {
         let mut i = 0;
         while let Some(byte) = piece.get(i) {
@@ -81,7 +82,7 @@ impl Chunks {
         Ok(Reach::Beyond)
     }
 
-    /// Takes one byte that is not data; `true` at the end of the body.
+    /// Takes one byte that is not data. Returns true at the end of the body.
     fn step(&mut self, byte: u8) -> Result<bool, FramingError> {
         const SIZE: FramingError = FramingError::malformed("the size of a chunk is not one");
         const LINE: FramingError = FramingError::malformed("a chunk does not end with its line");
@@ -139,7 +140,8 @@ impl Chunks {
 mod tests {
     use super::*;
 
-    /// The whole and every division in two come to the same.
+    /// Follows the body whole and divided in two at every place, and asserts that the
+    /// results agree.
     fn follow(body: &str) -> Option<usize> {
         let bytes = body.as_bytes();
         let whole = Chunks::new().follow(bytes);

@@ -7,24 +7,24 @@ use std::{
 
 use crate::FramingError;
 
-/// A connection as the handlers of its requests see it. `N` is what the server
-/// notes of it.
+/// A connection as the handlers of its requests see it. `N` is the type of the
+/// server's notes on it.
 pub struct Connection<N> {
     /// The server's notes on the connection.
     pub note: N,
-    /// Reason why nothing more is read from it.
+    /// Reason why nothing more is read from the connection.
     pub(crate) refusal: OnceCell<FramingError>,
-    /// Requests that were read from it.
+    /// Number of requests that were read from the connection.
     pub(crate) requests: Cell<u64>,
-    /// Requests that were answered, at least in their head.
+    /// Number of requests of which at least the head of the answer exists.
     pub(crate) answered: Cell<u64>,
-    /// The reader that waits for that.
+    /// Waker of the reader that waits for an answer.
     reader: RefCell<Option<Waker>>,
-    /// The client of the request in hand waits for `100 Continue`.
+    /// True if the client of the current request waits for `100 Continue`.
     pub(crate) expects: Cell<bool>,
-    /// It is to get that.
+    /// True if the client is to be sent `100 Continue`.
     pub(crate) invited: Cell<bool>,
-    /// It is closed after the answer in hand.
+    /// True if the connection is closed after the current answer.
     pub(crate) closing: Cell<bool>,
 }
 
@@ -42,12 +42,12 @@ impl<N> Connection<N> {
         }
     }
 
-    /// Returns why nothing more is read from it.
+    /// Returns the reason why nothing more is read from the connection.
     pub fn refusal(&self) -> Option<FramingError> {
         self.refusal.get().copied()
     }
 
-    /// Ends it with the answer in hand.
+    /// Closes the connection after the current answer.
     pub fn close(&self) {
         self.closing.set(true);
     }
@@ -64,7 +64,7 @@ impl<N> Connection<N> {
         self.reader.replace(Some(reader.clone()));
     }
 
-    /// Tells the client of the request in hand, if it waits for that, to send the body.
+    /// Tells the client of the current request to send the body, if it waits for that.
     pub fn invite(&self) {
         if self.expects.take() {
             self.invited.set(true);

@@ -1,12 +1,13 @@
-//! Refusals: why a request is not let pass.
+//! Reasons why a request is not let pass.
 
-/// Longer than the method of any request that is let pass.
+/// Method of the request that stands in for a refused one. It is longer than the method
+/// of any request that is let pass, so no client can send it.
 pub const REFUSED_METHOD: &str = "REFUSED-BY-THE-GUARD-OF-THE-STREAM";
 
-/// Kinds of what is wrong with a request.
+/// Kind of fault in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FramingFault {
-    /// It is not HTTP/1.1, or another parser might read it in another way.
+    /// The request is not HTTP/1.1, or another parser might read it in another way.
     Malformed,
     /// The head is too long or has too many fields.
     HeadTooLarge,
@@ -23,7 +24,7 @@ pub enum FramingFault {
 pub struct FramingError {
     /// Kind of the fault.
     pub fault: FramingFault,
-    /// A sentence without its full stop.
+    /// Description of the fault: a sentence without its full stop.
     pub detail: &'static str,
 }
 

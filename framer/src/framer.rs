@@ -1,4 +1,4 @@
-//! The messages of one connection, followed as they come.
+//! Framing of the messages of one connection as their bytes arrive.
 
 use crate::{
     FramingError, FramingFault,
@@ -11,46 +11,46 @@ use crate::{
 #[derive(Debug)]
 pub struct RequestFramer {
     at: At,
-    /// The request in hand is the last one.
+    /// True if the current request is the last one.
     last: bool,
     requests: u64,
-    /// The client of the request in hand waits for `100 Continue`.
+    /// True if the client of the current request waits for `100 Continue`.
     expects: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum At {
-    /// In a head; so many of its bytes were looked at, and its line began there.
+    /// In a head: number of bytes looked at, and offset at which the current line began.
     Head {
         seen: usize,
         line: usize,
     },
     Length(u64),
     Chunks(Chunks),
-    /// Nothing more is read.
+    /// After the end: nothing more is read.
     Over,
 }
 
-/// What becomes of a piece of the stream.
+/// Verdict on a piece of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admitted {
-    /// So many bytes may go on.
+    /// Number of bytes that may go on to the parser.
     pub bytes: usize,
-    /// What becomes of the rest.
+    /// Treatment of the rest.
     pub rest: Remainder,
 }
 
-/// What becomes of the bytes that may not go on.
+/// Treatment of the bytes that may not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remainder {
-    /// They are the beginning of a head, or come after a whole request: to be
-    /// given again with what follows them.
+    /// The bytes are the beginning of a head, or come after a whole request: the caller
+    /// must pass them again together with what follows them.
     Held,
-    /// They come after the last request.
+    /// The bytes come after the last request.
     Ignored,
-    /// They begin a request that is not let pass.
+    /// The bytes begin a request that is not let pass.
     Refused(FramingError),
-    /// They do not go on as the body of a request that was let pass in part.
+    /// The bytes do not continue the body of a request that was let pass in part.
     Broken(FramingError),
 }
 
@@ -68,27 +68,27 @@ impl Default for RequestFramer {
 const BETWEEN: At = At::Head { seen: 0, line: 0 };
 
 impl RequestFramer {
-    /// How many requests have come.
+    /// Returns the number of requests that have arrived.
     pub fn requests(&self) -> u64 {
         self.requests
     }
 
-    /// Whether the next byte is one of a body.
+    /// Returns true if the next byte belongs to a body.
     pub fn in_body(&self) -> bool {
         matches!(self.at, At::Length(_) | At::Chunks(_))
     }
 
-    /// Whether the client of the request in hand waits for `100 Continue`.
+    /// Returns true if the client of the current request waits for `100 Continue`.
     pub(crate) fn expects(&self) -> bool {
         self.expects
     }
 
-    /// Whether nothing of the next request was looked at yet.
+    /// Returns true if no byte of the next request has been looked at yet.
     pub(crate) fn is_between(&self) -> bool {
         matches!(self.at, At::Head { seen: 0, .. })
     }
 
-    /// Nothing more is read.
+    /// Ends the stream: nothing more is read.
     pub(crate) fn end(&mut self) {
         self.at = At::Over;
     }
@@ -160,7 +160,7 @@ impl RequestFramer {
         };
     }
 
-    /// Goes through a head line by line; its length once it is whole.
+    /// Goes through a head line by line. Returns its length once it is whole.
     fn head(
         &mut self,
         head: &[u8],
@@ -184,7 +184,8 @@ impl RequestFramer {
             if end == 0 || head[end - 1] != b'\r' {
                 return Err(FramingError::malformed("a line does not end with CR LF"));
             }
-            // An early look: what has no version has no empty line either.
+            // The first line is checked early: a request without a version never sends an
+            // empty line.
             if line == blank {
                 request_line(&head[line..end - 1])?;
             }
@@ -237,7 +238,8 @@ mod tests {
     const CHUNKED: &str =
         "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\n\r\n";
 
-    /// What passes, and what ended it, when `stream` comes in such pieces.
+    /// Returns the bytes that pass when `stream` comes in pieces of these sizes, the
+    /// remainder that ended it, and the number of requests.
     fn run(stream: &[u8], pieces: &[usize]) -> (Vec<u8>, Option<Remainder>, u64) {
         let mut framer = RequestFramer::default();
         let (mut passed, mut held, mut at) = (Vec::new(), Vec::new(), 0);

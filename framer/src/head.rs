@@ -1,4 +1,4 @@
-//! The head of a request: whether it is one, and where its body ends.
+//! Parsing of the head of a request, which decides where its body ends.
 
 use std::net::Ipv6Addr;
 
@@ -7,12 +7,12 @@ use crate::{
     line::{RequestLine, is_token, request_line},
 };
 
-/// Bytes that a head may have.
+/// Maximum number of bytes of a head.
 pub(crate) const MAX_HEAD_BYTES: usize = 32 << 10;
-/// Fields that a head may have.
+/// Maximum number of fields of a head.
 const MAX_FIELDS: usize = 64;
 
-/// Where the body of a request ends.
+/// End of the body of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// After so many bytes.
@@ -21,14 +21,14 @@ pub enum Framing {
     Chunked,
 }
 
-/// What a head says that matters for the connection.
+/// Parts of a head that matter for the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Where the body ends.
+    /// End of the body.
     pub framing: Framing,
-    /// Whether it is the last request of the connection.
+    /// True if the request is the last one of the connection.
     pub last: bool,
-    /// Whether the client waits for `100 Continue` before it sends the body.
+    /// True if the client waits for `100 Continue` before it sends the body.
     pub expects: bool,
 }
 
@@ -36,7 +36,7 @@ impl Head {
     /// Reads a whole head, from its first line to the empty line.
     ///
     /// # Errors
-    /// Anything that another parser might read in another way.
+    /// Refuses anything that another parser might read in another way.
     pub fn parse(head: &[u8]) -> Result<Self, FramingError> {
         let mut lines = lines(head);
         let first = request_line(lines.next().unwrap_or_default())?;
@@ -76,13 +76,13 @@ pub(crate) fn hide_expectations(head: &mut [u8]) {
     }
 }
 
-/// The lines of a head, without their ends.
+/// Returns the lines of a head, without their ends.
 fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
     head.split(|byte| *byte == b'\n')
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
 }
 
-/// The fields that matter here.
+/// The fields that matter for framing.
 #[derive(Default)]
 struct Fields<'a> {
     host: Option<&'a [u8]>,
@@ -211,19 +211,19 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Whether a list has that element.
+/// Returns true if a list has that element.
 fn mentions(list: &[u8], element: &[u8]) -> bool {
     list.split(|byte| *byte == b',')
         .any(|one| one.trim_ascii().eq_ignore_ascii_case(element))
 }
 
-/// Digits only; no sign, no list, nothing that overflows.
+/// Parses a number of digits only: no sign, no list, nothing that overflows.
 fn number(text: &[u8]) -> Option<u64> {
     let digits = (1..=19).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
     digits.then(|| std::str::from_utf8(text).ok()?.parse().ok())?
 }
 
-/// `host`, `host:port`, `[v6]` or `[v6]:port`.
+/// Returns true for `host`, `host:port`, `[v6]` or `[v6]:port`.
 fn is_authority(value: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(value) else {
         return false;

@@ -1,14 +1,14 @@
-//! The bytes of a connection before they are HTTP: every connection is read
-//! through a [`Stream`] that follows the messages, lets pass what RFC 9112 allows
-//! and the server wants, and cuts off who is too slow. What it lets pass means the
-//! same to every parser: there is one reading of where a message ends.
+//! Framing of HTTP/1.1 connections ahead of the parser: every connection is read
+//! through a [`Stream`] that follows the messages, lets pass the bytes that RFC 9112
+//! allows and the server wants, and cuts off clients that are too slow. The bytes that
+//! pass mean the same to every parser: there is only one reading of where a message ends.
 //!
 //! A request that is refused is replaced by one that nobody can send
 //! ([`REFUSED_METHOD`]), so that the answers before it keep their order and the
-//! refusal is told like every other problem; nothing after it is read.
+//! refusal is reported like every other problem; nothing after it is read.
 //!
-//! The crate knows no server: it reads and writes through tokio's traits, and says
-//! why it refuses in a [`FramingFault`] of its own.
+//! The crate depends on no server: it reads and writes through tokio's traits, and
+//! gives the reason for a refusal as a [`FramingFault`] of its own.
 
 mod chunks;
 mod connection;

@@ -1,18 +1,18 @@
-//! The first line of a request: a method, a target, a version.
+//! Parsing of the first line of a request: a method, a target, a version.
 
 use crate::{FramingError, FramingFault};
 
-/// Bytes that the target may have.
+/// Maximum number of bytes of the target.
 const MAX_TARGET_BYTES: usize = 8 << 10;
-/// Bytes that a method may have.
+/// Maximum number of bytes of a method.
 const MAX_METHOD_BYTES: usize = 16;
 
-/// What the first line says that matters.
+/// Parts of the first line that matter for framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RequestLine<'a> {
-    /// The version is 1.1, not 1.0.
+    /// True if the version is 1.1, false if it is 1.0.
     pub(crate) is_1_1: bool,
-    /// The method is POST.
+    /// True if the method is POST.
     pub(crate) is_post: bool,
     /// The authority of a target in absolute form.
     pub(crate) authority: Option<&'a [u8]>,
@@ -51,8 +51,8 @@ pub(crate) fn request_line(line: &[u8]) -> Result<RequestLine<'_>, FramingError>
     })
 }
 
-/// A path with an optional query (RFC 9112, 3.2.1), the same after the scheme and
-/// the authority (3.2.2), which it gives, or `*` for OPTIONS.
+/// Accepts a path with an optional query (RFC 9112, 3.2.1), the same after a scheme and
+/// an authority (3.2.2), or `*` for OPTIONS. Returns the authority, if there is one.
 fn check_target<'a>(method: &[u8], target: &'a [u8]) -> Result<Option<&'a [u8]>, FramingError> {
     if target.len() > MAX_TARGET_BYTES {
         return Err(FramingError {
@@ -86,12 +86,12 @@ fn check_target<'a>(method: &[u8], target: &'a [u8]) -> Result<Option<&'a [u8]>,
     }
 }
 
-/// A character of a method: all registered ones are made of these.
+/// Returns true for a character of a method: all registered methods consist of these.
 fn is_of_method(byte: &u8) -> bool {
     byte.is_ascii_alphabetic() || *byte == b'-'
 }
 
-/// A character of a token (RFC 9110, 5.6.2).
+/// Returns true for a character of a token (RFC 9110, 5.6.2).
 pub(crate) fn is_token(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
 }

@@ -1,4 +1,4 @@
-//! How long the other side may let us wait.
+//! Limits on the time for which the other side may keep a connection waiting.
 
 use std::{
     future::Future,
@@ -9,8 +9,8 @@ use std::{
 
 use tokio::time::{Instant, Sleep};
 
-/// A budget of waiting: it is used up by waiting and refilled by bytes. Whoever
-/// stalls is over it after `grace`; whoever trickles is over it after a while.
+/// A budget of waiting that is used up by waiting and refilled by bytes. A client that
+/// stalls exceeds it after `grace`; a client that trickles exceeds it after a while.
 pub(crate) struct Pace {
     grace: Duration,
     bytes_per_second: u64,
@@ -30,7 +30,7 @@ impl Pace {
         }
     }
 
-    /// The other side is waited for. Ready when that was too long.
+    /// Counts the time spent waiting for the other side. Ready once the budget is used up.
     pub(crate) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let until = match self.waiting_since {
             Some(since) => since + self.left,
@@ -49,7 +49,7 @@ impl Pace {
         timer.as_mut().poll(cx)
     }
 
-    /// The other side has taken or brought so many bytes.
+    /// Refills the budget for `bytes` that the other side has taken or sent.
     pub(crate) fn moved(&mut self, bytes: usize) {
         let Some(since) = self.waiting_since.take() else {
             return;
@@ -60,7 +60,7 @@ impl Pace {
         self.left = (left + Duration::from_millis(earned)).min(self.grace);
     }
 
-    /// What follows has nothing to do with what was.
+    /// Restores the whole budget, because an independent transfer begins.
     pub(crate) fn reset(&mut self) {
         self.waiting_since = None;
         self.left = self.grace;
@@ -71,7 +71,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Whether it is over within so long.
+    /// Returns true if the budget is used up within that time.
     async fn is_over(pace: &mut Pace, within: Duration) -> bool {
         let over = std::future::poll_fn(|cx| pace.poll_over(cx));
         tokio::time::timeout(within, over).await.is_ok()

@@ -23,47 +23,47 @@ use crate::{
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Bytes that are still read, and thrown away, after the last request, so that
+/// Number of bytes that are still read, and discarded, after the last request, so that
 /// the answer is not lost to a reset of the connection.
 const MAX_IGNORED_BYTES: usize = 256 << 10;
-/// Bytes that are read ahead while a request is not answered, so that the end of
-/// the connection is seen.
+/// Number of bytes that are read ahead while a request is not answered, so that the end
+/// of the connection is noticed.
 const MAX_AHEAD_BYTES: usize = 4 << 10;
-/// How long reading goes on after the last answer.
+/// Time for which reading goes on after the last answer.
 const LINGER: Duration = Duration::from_secs(1);
 /// Time that the first request of a connection may take once the server stops.
 const FIRST_WHEN_STOPPING: Duration = Duration::from_secs(1);
 /// Time that the next request of a connection may take then: it may be on its way.
 const NEXT_WHEN_STOPPING: Duration = Duration::from_millis(100);
 
-/// How long a client may take.
+/// Limits on the time that a client may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// For a head, and for a pause in a body.
+    /// Time allowed for a head, and for a pause in a body.
     pub head: Duration,
-    /// For a pause in taking an answer.
+    /// Time allowed for a pause in taking an answer.
     pub write: Duration,
-    /// What it must bring of a body, or take of an answer, in the long run.
+    /// Minimum rate at which the client must send a body, or take an answer, in the long run.
     pub min_bytes_per_second: u64,
 }
 
-/// A connection that is framed. `N` is what the server notes of it.
+/// A connection that is framed. `N` is the type of the server's notes on it.
 pub struct Stream<T, N> {
     io: T,
     framer: RequestFramer,
-    /// The beginning of a head, or what came after a request that is not answered.
+    /// The beginning of a head, or bytes that came after a request that is not answered.
     held: BytesMut,
-    /// What goes on next.
+    /// Bytes that go on to the parser next.
     ready: BytesMut,
     end: End,
-    /// The client sends nothing after what is held.
+    /// True if the client sends nothing after the held bytes.
     eof: bool,
     head: Pace,
     body: Pace,
     writes: Pace,
-    /// What is left to write of an interim answer.
+    /// Bytes of an interim answer that are left to write.
     interim: &'static [u8],
-    /// The next request, once the server stops.
+    /// Clock of the next request, once the server stops.
     last: Pace,
     stopping: Stopping,
     connection: Rc<Connection<N>>,
@@ -82,7 +82,7 @@ impl Stopping {
         if let Self::NotAsked(stopping) = self {
             let mut stopping = stopping.clone();
             *self = Self::Waiting(Box::pin(async move {
-                // A server that is gone has stopped.
+                // An error means that the sender is gone: the server has stopped as well.
                 let _ = stopping.wait_for(|stops| *stops).await;
             }));
         }
@@ -94,10 +94,10 @@ impl Stopping {
     }
 }
 
-/// What a reader gets after `ready`.
+/// Result of a read once `ready` is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// More, when it comes.
+    /// More bytes, when they come.
     NotYet,
     /// Nothing, though the client may go on sending.
     Silence { ignored: usize },
@@ -132,12 +132,13 @@ where
         }
     }
 
-    /// Returns what the handlers of its requests are to see of it.
+    /// Returns the connection as the handlers of its requests see it.
     pub fn connection(&self) -> Rc<Connection<N>> {
         Rc::clone(&self.connection)
     }
 
-    /// What came is in `buf` from `before` on; what may go on stays there.
+    /// Inspects the bytes that came, which are in `buf` from `before` on, and leaves there
+    /// only those that may go on.
     fn inspect(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
         if self.framer.in_body() {
             self.body.moved(buf.filled().len() - before);
@@ -159,7 +160,7 @@ where
         self.follow(passed);
     }
 
-    /// The same of what is held.
+    /// Inspects the held bytes in the same way.
     fn inspect_held(&mut self) {
         let held = std::mem::take(&mut self.held);
         let (begun, passed) = self.pass(&held);
@@ -183,8 +184,8 @@ where
         (begun && self.framer.expects(), passed)
     }
 
-    /// Writes what is left of an interim answer. It is asked for when all before it is
-    /// written: the parser flushes only then.
+    /// Writes the rest of an interim answer. The parser flushes, and so calls this, only
+    /// when everything before the interim answer is written.
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // A body that has come needs no invitation.
         if self.connection.invited.take() && self.framer.in_body() {
@@ -218,7 +219,7 @@ where
     }
 
     fn refuse(&mut self, refusal: FramingError, in_body: bool) {
-        // The first one is the one.
+        // Only the first refusal counts.
         let _ = self.connection.refusal.set(refusal);
         self.held.clear();
         self.framer.end();
@@ -232,14 +233,14 @@ where
         self.end = End::Silence { ignored: 0 };
     }
 
-    /// Whether what came next is to wait. The parser gets one request at a time:
-    /// it would queue what it is given, and tells the form of an answer by the
-    /// request that it read last.
+    /// Returns true if the bytes that came next must wait. The parser gets one request at a
+    /// time: it would queue further ones, and decides on the form of an answer by the request
+    /// that it read last.
     fn is_withheld(&self) -> bool {
         !self.framer.in_body() && self.framer.requests() > self.connection.answered.get()
     }
 
-    /// Reads a little of what comes before the request in hand is answered.
+    /// Reads a little of what comes before the current request is answered.
     fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.connection.tell_when_answered(cx.waker());
         if self.eof || self.held.len() >= MAX_AHEAD_BYTES {
@@ -257,7 +258,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    /// Nothing comes at the moment: how long may that go on?
+    /// Ready once the client has sent nothing for too long.
     fn poll_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.framer.in_body() {
             ready!(self.body.poll_over(cx));
@@ -291,7 +292,7 @@ where
         Poll::Ready(())
     }
 
-    /// Reads what nobody wants, so that the answer arrives.
+    /// Reads and discards bytes that nobody wants, so that the answer arrives.
     fn poll_ignore(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut scratch = [0; 4096];
         while let End::Silence { ignored } = self.end {
@@ -396,7 +397,7 @@ where
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        // An answer does not begin within an interim one.
+        // An answer must not begin before an interim answer is written to its end.
         let written = match self.poll_interim(cx) {
             Poll::Ready(Ok(())) => Pin::new(&mut self.io).poll_write(cx, bytes),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),

@@ -9,7 +9,7 @@ const TIMEOUTS: Timeouts = Timeouts {
 };
 const GET: &str = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// A client, the stream that a parser reads, and the switch that stops the server.
+/// Returns a client, the stream that a parser reads, and the switch that stops the server.
 fn connected() -> (DuplexStream, Stream<DuplexStream, ()>, watch::Sender<bool>) {
     let (client, server) = tokio::io::duplex(64 << 10);
     let (stop, stopping) = watch::channel(false);
