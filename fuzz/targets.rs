@@ -1,4 +1,4 @@
-//! What must hold whatever comes from outside. Each function takes any bytes and
+//! Properties that hold for any input from outside. Each function takes any bytes and
 //! panics when it does not hold: `cargo fuzz` runs them in search of such bytes,
 //! `tests/it/fuzz.rs` with a fixed number of them on every run of the tests.
 
@@ -119,12 +119,12 @@ pub(super) fn stream(data: &[u8]) {
     assert_eq!((whole.requests, whole.ends), parsed);
 }
 
-/// What the framer makes of a stream.
+/// The framer's result for a stream.
 #[derive(Debug, PartialEq)]
 struct Framed {
     bytes: Vec<u8>,
     requests: u64,
-    /// Where the requests end that are whole.
+    /// Ends of the whole requests.
     ends: Vec<usize>,
     rest: Option<Remainder>,
 }
@@ -168,7 +168,7 @@ thread_local! {
     };
 }
 
-/// How many requests the parser reads, and where those end that are whole.
+/// Returns the number of requests that the parser reads, and the ends of the whole ones.
 fn parse(stream: &[u8], mut codec: Codec) -> (u64, Vec<usize>) {
     let mut rest = BytesMut::from(stream);
     let (mut requests, mut ends) = (0, Vec::new());

@@ -1,4 +1,4 @@
-//! What it costs to look at who asks: the framer, the key, the rate
+//! The cost of admitting a request: the framer, the key, the rate
 //! limit, the places.
 
 use std::{

@@ -237,7 +237,7 @@ mod tests {
         }
     }
 
-    /// Whatever the moment: once the lease was taken from a holder that was not inside, nothing of
+    /// At any moment: once the lease was taken from a holder that was not inside, nothing of
     /// the worker task runs any more.
     #[test]
     fn who_lost_the_lease_does_not_run() {

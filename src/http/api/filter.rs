@@ -110,11 +110,11 @@ pub(crate) struct Filters<S: ToSchema> {
     #[serde(default = "nothing", deserialize_with = "given")]
     #[schema(nullable = false)]
     status: Option<S>,
-    /// Of this type.
+    /// Only tasks of this type.
     #[serde(rename = "type", default, deserialize_with = "given")]
     #[schema(nullable = false)]
     task_type: Option<TaskType>,
-    /// Of this priority.
+    /// Only tasks of this priority.
     #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false)]
     priority: Option<Priority>,

@@ -59,7 +59,7 @@ catalogue! {
     /// There is no key.
     KeyMissing = "key_missing" UNAUTHORIZED, "A key is needed",
         "Send the header Authorization: Bearer <key>; the first admin key is in <data_dir>/admin.key.";
-    /// What was sent is not a key.
+    /// The credential that was sent is not a key.
     KeyMalformed = "key_malformed" UNAUTHORIZED, "That is not a key",
         "Check that the whole key was copied.";
     /// No such key.

@@ -51,7 +51,7 @@ pub(crate) struct Missing {
     /// The kind of thing, such as `bot`.
     #[schema(example = "bot")]
     kind: String,
-    /// Its name or id, as the request has it.
+    /// Name or id of the missing thing, as the request has it.
     #[schema(example = "uper-1")]
     id: String,
 }

@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn intake_opens_with_as_many_slots_as_worked_at_a_host_limit() {
         let (mut intake, now) = (intake(300), Instant::now());
-        // Of 300 attempts begun at once, the limit lets 38 start.
+        // The limit lets 38 of 300 attempts begun at once start.
         for others in (38..300).rev() {
             intake.fault(FaultPhase::Start, others, now);
         }

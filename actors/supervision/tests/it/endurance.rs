@@ -83,7 +83,7 @@ fn thousands_of_children_on_several_threads_leave_nothing_behind() {
         let asking = {
             let (tree, heard) = (tree.clone(), Arc::clone(&heard));
             std::thread::spawn(move || {
-                // Whatever goes on, a summary is there at once, and never makes anything up.
+                // A summary is there at once, and never makes anything up.
                 while heard.load(SeqCst) == 0 {
                     let summary = tree.status_summary();
                     assert!(summary.running <= CHILDREN + 2, "{summary:?}");

@@ -1,4 +1,4 @@
-//! Whatever a child does, it does it to itself only.
+//! A misbehaving child harms itself only.
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
