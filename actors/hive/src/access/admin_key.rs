@@ -17,7 +17,7 @@ use crate::{
 /// User that owns the keys of the hive's own machine.
 const ADMIN: &str = "admin";
 
-/// Makes an admin key unless there is one in force. `new`: the hive is, too.
+/// Makes an admin key unless there is one in force. `new` is true for a new hive.
 ///
 /// # Errors
 /// The key cannot be written to its file or to the store.
@@ -36,7 +36,7 @@ pub(crate) async fn ensure_admin_key(
         reason,
     };
     let key = ApiKey::generate().map_err(|error| failed(error.to_string()))?;
-    // The file first: a key that nobody can read would lock everyone out.
+    // The file is written first: a key that nobody can read would lock everyone out.
     write_secret(&path, &key.reveal()).map_err(|error| failed(error.to_string()))?;
     let record = key.record(KeyGrant::new(ADMIN, Role::Admin));
     if new {
@@ -61,11 +61,11 @@ pub(crate) async fn ensure_admin_key(
 /// Result of a reset of the admin key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminKeyReset {
-    /// File with the new key.
+    /// Path of the file with the new key.
     pub path: PathBuf,
-    /// The new key.
+    /// Id of the new key.
     pub key: KeyId,
-    /// The keys that are refused from now on.
+    /// Ids of the keys that are refused from now on.
     pub revoked: Vec<KeyId>,
 }
 
@@ -88,7 +88,8 @@ pub async fn reset_admin_key(config: &Config) -> Result<AdminKeyReset, HiveStart
     }
     let _locked = DataDir::open(&config.data_dir)?;
     let key = ApiKey::generate().map_err(|error| failed(error.to_string()))?;
-    // On disk before the old keys are refused, and in its place after that.
+    // The draft is on disk before the old keys are refused, and moved to its final path after
+    // that.
     let draft = SecretDraft::write(&path, &key.reveal()).map_err(|e| failed(e.to_string()))?;
     let revoked = replace(config, &key).await?;
     draft.publish().map_err(|error| failed(error.to_string()))?;

@@ -29,7 +29,7 @@ pub struct WebSessions {
 #[derive(Debug)]
 struct Entry {
     web_session: WebSessionRecord,
-    /// Shared with the entries before it.
+    /// Last use, shared with earlier entries of the session.
     seen: Arc<Seen>,
 }
 
@@ -40,7 +40,7 @@ struct Seen {
 }
 
 impl Entry {
-    /// As it is stored, but as of now.
+    /// Returns the session as it is stored, with its last use as of now.
     fn record(&self) -> WebSessionRecord {
         WebSessionRecord {
             info: self.info(),
@@ -62,7 +62,7 @@ impl Entry {
 }
 
 impl WebSessions {
-    /// None yet.
+    /// Creates an empty set of sessions.
     pub fn new(idle_timeout: Duration) -> Self {
         Self {
             idle_timeout_ms: u64::try_from(idle_timeout.as_millis()).unwrap_or(u64::MAX),
@@ -70,7 +70,7 @@ impl WebSessions {
         }
     }
 
-    /// Replaces all. Holds from the next look-up.
+    /// Replaces all sessions, with effect from the next look-up.
     pub fn replace(&self, web_sessions: Vec<WebSessionRecord>) {
         let before = self.open.load();
         let entry = |web_session: WebSessionRecord| {
@@ -89,11 +89,11 @@ impl WebSessions {
             .store(Arc::new(web_sessions.into_iter().map(entry).collect()));
     }
 
-    /// The session of this cookie. It is not used by this: see [`Self::note_use`].
+    /// Returns the session of this cookie. Does not count as use: see [`Self::note_use`].
     ///
     /// # Errors
-    /// [`AuthError::SessionOver`]: there is none, or it is over, or the secret is
-    /// another; which of these is not told.
+    /// [`AuthError::SessionOver`]: the session does not exist or is over, or the secret is
+    /// another; the error does not reveal which.
     pub fn find(
         &self,
         cookie: &WebSessionCookie,
@@ -112,7 +112,7 @@ impl WebSessions {
         Ok(entry.record())
     }
 
-    /// Notes that it was used: who was let in with it was.
+    /// Records that a session was used, after its request was authenticated.
     pub fn note_use(&self, id: WebSessionId, now: Timestamp) {
         let (open, now) = (self.open.load(), now.as_millis());
         let Some(entry) = open.get(&id) else { return };
@@ -121,7 +121,7 @@ impl WebSessions {
         }
     }
 
-    /// The session of that id, if it is open; it is not used by this.
+    /// Returns the session of that id, if it is open. Does not count as use.
     pub fn get(&self, id: WebSessionId, now: Timestamp) -> Option<WebSessionRecord> {
         let open = self.open.load();
         let entry = open.get(&id)?;
@@ -132,7 +132,7 @@ impl WebSessions {
         is_open.then(|| entry.record())
     }
 
-    /// Returns when a session is over unless it is used until then.
+    /// Returns the time at which a session ends unless it is used before.
     pub fn over_at(&self, id: WebSessionId) -> Option<Timestamp> {
         let open = self.open.load();
         let entry = open.get(&id)?;
@@ -140,7 +140,7 @@ impl WebSessions {
         Some(idle.min(entry.web_session.info.expires_at))
     }
 
-    /// The open sessions of a user, oldest first.
+    /// Returns the open sessions of a user, oldest first.
     pub fn of_user(&self, user: &str, now: Timestamp) -> Vec<WebSession> {
         let open = self.open.load();
         let mut found: Vec<_> = open
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(web_sessions.over(at(10_000)), [bob.id()]);
         assert_eq!(web_sessions.uses_to_write(), [(ada.id(), at(9_000))]);
         assert_eq!(web_sessions.uses_to_write(), []);
-        // A reload with what is stored does not forget the use.
+        // A reload from the store keeps later uses.
         web_sessions.replace(vec![record(&ada, "ada")]);
         assert_eq!(
             web_sessions

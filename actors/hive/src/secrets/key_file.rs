@@ -95,6 +95,7 @@ pub(crate) async fn unopened(
 /// Seals all secrets of a hive that does not run with a new key, and drops the old keys unless a
 /// secret needs them. An interrupted rotation can be repeated: until all secrets are sealed
 /// again, the file has the old keys as well.
+///
 /// # Errors
 /// A hive runs on the data directory, there is none in it, or it cannot be written.
 pub async fn rotate_secrets_key(config: &Config) -> Result<SecretRotation, HiveStartError> {
