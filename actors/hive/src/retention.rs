@@ -58,7 +58,7 @@ pub(crate) struct Retention {
     ledger: Ledger,
     outputs: Outputs,
     events: EventLimits,
-    /// Time of the end of the tasks at which the next scan continues.
+    /// Position at which the next scan of the tasks continues.
     from: i64,
     /// Number of tasks forgotten in one command.
     at_once: usize,
