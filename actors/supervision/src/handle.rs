@@ -213,8 +213,8 @@ impl<A: Actor> Handle<A> {
         addr_mail
     }
 
-    /// Resolves when the child's current (or next) run ends, with the reason; to `None` if the child
-    /// is removed, or its tree ends, before it runs again.
+    /// Resolves when the child's current (or next) run ends, with the reason; to `None` if the
+    /// child is removed, or its tree ends, before it runs again.
     pub fn monitor(&self) -> Monitor {
         Monitor(self.inner.record.monitor())
     }

@@ -88,7 +88,8 @@ impl<A: Actor<Context = Self>> Context<A> {
         self.spawn(wrap_future::<_, A>(future).map(then))
     }
 
-    /// Runs `future`, and then `then` with the actor at hand; the actor does nothing else meanwhile.
+    /// Runs `future`, and then `then` with the actor at hand; the actor does nothing else
+    /// meanwhile.
     pub fn wait_with<O, F>(&mut self, future: impl Future<Output = O> + 'static, then: F)
     where
         O: 'static,

@@ -171,8 +171,8 @@ impl SupervisorSpec {
     ///   [recovers](crate::EventKind::Recovered).
     ///
     /// An arbiter that is blocked by something else than a child is reported as
-    /// [`ArbiterBlocked`](crate::EventKind::ArbiterBlocked), and its children are moved likewise. No
-    /// child is placed on a blocked arbiter: its group gets another in its place.
+    /// [`ArbiterBlocked`](crate::EventKind::ArbiterBlocked), and its children are moved likewise.
+    /// No child is placed on a blocked arbiter: its group gets another in its place.
     ///
     /// Tasks that children spawned on a blocked arbiter without their context (`actix_rt::spawn`)
     /// end with it.

@@ -342,8 +342,8 @@ fn ten_thousand_children_status_is_cheap() {
         });
         // The tree is blocked meanwhile: nothing of it is needed.
         let (status, took) = asking.join().unwrap();
-        // Ten times a second, it is said. Without optimisation, and on a shared machine: the best of
-        // nine says what it costs.
+        // Ten times a second, it is said. Without optimisation, and on a shared machine: the best
+        // of nine says what it costs.
         assert!(took < Duration::from_millis(100), "{took:?}");
         let children = &status.children[0].children;
         assert_eq!(children.len(), 10_000);

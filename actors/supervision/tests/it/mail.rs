@@ -1,4 +1,4 @@
-//! Sending: waiting for room, limits, poison, and what becomes of mail when things end.
+//! Sending: waiting for room, limits, poison, and the treatment of mail when things end.
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
@@ -359,7 +359,7 @@ fn handles_are_equal_if_they_stand_for_the_same_child() {
     assert_eq!(set.len(), 2);
 }
 
-/// Suspended for itself, it refuses mail whatever becomes of its supervisor.
+/// A child that is suspended by itself refuses mail, whatever happens to its supervisor.
 #[test]
 fn a_suspended_child_refuses_mail_while_its_supervisor_is_down_too() {
     run(async {

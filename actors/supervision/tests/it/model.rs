@@ -30,12 +30,12 @@ use crate::common::{Crash, Fail, Log, Probe, Script, Stop, labelled, run};
 const RESTARTS: u32 = 3;
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// Longer than a build that ends at all.
+/// Time longer than that of any build that ends at all.
 const START_WITHIN: Duration = Duration::from_millis(40);
 
 const FEATURE: &str = "feature";
 
-/// Longer than any start, stop or backoff below.
+/// Time longer than any start, stop or backoff below.
 const LONG: Duration = Duration::from_secs(10);
 
 /// A worker of the tree, whether it is still there or not.
@@ -55,7 +55,7 @@ struct Built {
     workers: Vec<Known>,
     /// Number of children that were declared, rather than added later.
     declared: usize,
-    /// Handles of all children, and of all supervisors.
+    /// Paths of all children, and of all supervisors.
     paths: Vec<String>,
     supervisors: Vec<(String, AutoShutdown)>,
 }

@@ -101,7 +101,7 @@ fn a_supervisor_out_of_time_kills_what_is_left() {
 }
 
 /// Found by the model: it used to come up behind the back of its stopping supervisor, which then
-/// waited for it for ever.
+/// waited for it forever.
 #[test]
 fn a_restart_that_is_due_while_stopping_does_not_happen() {
     run(async {

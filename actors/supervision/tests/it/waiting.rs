@@ -1,5 +1,5 @@
-//! Nothing waits for ever: starts have a limit, requests to what is down are answered, and nobody
-//! is kept from its turn.
+//! Nothing waits forever: starts have a limit, requests to a child that is down are answered, and
+//! nobody is kept from its turn.
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 

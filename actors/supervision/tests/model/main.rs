@@ -1,5 +1,6 @@
-//! Models of the fence, of questions and of the control channel, run by loom through all interleavings of their
-//! threads. The modules are those of the library, compiled against loom's synchronisation.
+//! Models of the fence, of questions and of the control channel, run by loom through all
+//! interleavings of their threads. The modules are those of the library, compiled against loom's
+//! synchronisation.
 //!
 //! A harness of its own, so that the unit tests in those modules are not run: outside of a model,
 //! loom's types panic.
