@@ -46,7 +46,8 @@ pub(crate) trait Contestant {
     fn ask(&self, actor: &Self::Actor) -> impl Future<Output = u64>;
     /// Crashes the actor; returns when its successor has answered.
     fn crash(&mut self, actor: &mut Self::Actor) -> impl Future<Output = ()>;
-    /// The same without a panic, if there is such a way: the difference is what the panic costs.
+    /// Ends the actor without a panic, if there is such a way: the difference is the cost of the
+    /// panic.
     fn fail(&mut self, _: &mut Self::Actor) -> Option<impl Future<Output = ()>> {
         None::<std::future::Ready<()>>
     }
@@ -159,7 +160,7 @@ fn alone(figures: &mut Figures) {
     });
 }
 
-/// Memory of this process (Linux only, 0 elsewhere).
+/// Returns the memory of this process (Linux only, 0 elsewhere).
 fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());

@@ -17,7 +17,7 @@ use deia_supervision::{
     testing::{self, Crash, Incarnation, crasher, idle, wait_for},
 };
 
-/// The tree under test, with stand-ins for its workers.
+/// Returns the tree under test, with stand-ins for its workers.
 fn root() -> (SupervisorSpec, [Handle<testing::Crasher>; 3]) {
     let (source, source_handle) = crasher("source");
     let (filter, filter_handle) = crasher("filter");

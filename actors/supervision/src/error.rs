@@ -222,7 +222,7 @@ pub enum StartChildError {
     /// The supervisor, or one above it, is down, and stays so until somebody starts it.
     #[error("the supervisor is down")]
     Down,
-    /// The supervisor is being stopped. It may be started again.
+    /// The supervisor is being stopped. The supervisor may be started again.
     #[error("the supervisor is stopping")]
     Stopping,
     /// The supervisor is gone.
@@ -283,7 +283,7 @@ pub enum ChildError {
     /// The child or tree was stopped before it was up.
     #[error("stopped while starting")]
     Stopped,
-    /// The supervisor is being stopped. It may be started again.
+    /// The supervisor is being stopped. The supervisor may be started again.
     #[error("the supervisor is stopping")]
     Stopping,
     /// The supervisor is gone.
@@ -382,7 +382,7 @@ pub enum AskError {
     #[error("the child is suspended")]
     Suspended,
     /// The child, its supervisor, or one above it is down (terminated, ended, quarantined), and
-    /// stays so until somebody starts it. It has not seen the question.
+    /// stays so until somebody starts it. The child has not seen the question.
     #[error("the child is down")]
     Down,
     /// The question was dropped with other mail before the child saw it: as
@@ -394,7 +394,7 @@ pub enum AskError {
     #[error("no answer in time")]
     TimedOut,
     /// The child ended, dropped the question, or was found to block its thread, while it was
-    /// working on it. It may have done all that was asked.
+    /// working on it. The child may have done all that was asked.
     #[error("the child crashed while working on it")]
     Crashed,
 }

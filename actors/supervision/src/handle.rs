@@ -117,7 +117,8 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
             .unwrap_or_else(|refused| Ask::refused(refused.into()))
     }
 
-    /// Like [`ask`](Self::ask), and withdraws the question when there is no answer within `limit`.
+    /// Sends a question like [`ask`](Self::ask), and withdraws it when there is no answer within
+    /// `limit`.
     ///
     /// # Errors
     /// As [`ask`](Self::ask), and [`AskError::TimedOut`].
@@ -131,7 +132,8 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
         answered.unwrap_or(Err(AskError::TimedOut))
     }
 
-    /// Like [`ask`](Self::ask), but hands the message back at once if it is not taken.
+    /// Sends a question like [`ask`](Self::ask), but hands the message back at once if it is not
+    /// taken.
     ///
     /// # Errors
     /// As [`tell`](Self::tell).

@@ -40,9 +40,9 @@
 //!   deleted; one that ended for good by itself, or whose factory declines, is forgotten, whatever
 //!   its restart type.
 //! - A child with a budget of its own that is started by hand gets its whole budget.
-//! - A supervisor that is starting serves requests. One that is stopping, suspended, or down for
-//!   longer for another reason, refuses to add or operate children at once, even if the reason is
-//!   further up.
+//! - A supervisor that is starting serves requests. A supervisor that is stopping, suspended, or
+//!   down for longer for another reason, refuses to add or operate children at once, even if the
+//!   reason is further up.
 //! - So does a worker with questions ([`Handle::ask`]): those that wait for it when it is suspended
 //!   or left down are answered at once. Mail waits.
 //! - Workers have five minutes to start ([`start_within`](ChildSpec::start_within)).

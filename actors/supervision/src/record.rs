@@ -192,13 +192,14 @@ impl ChildRecord {
         }
     }
 
-    /// Written under the lock of the mailbox.
+    /// Sets the number of messages that wait. Called under the lock of the mailbox.
     #[inline]
     pub(crate) fn set_depth(&self, messages: usize) {
         self.depth.store(messages, Relaxed);
     }
 
-    /// Written under the lock of the mailbox, so it needs no read-modify-write.
+    /// Counts a handled message. Called under the lock of the mailbox, so it needs no
+    /// read-modify-write.
     #[inline]
     pub(crate) fn add_handled(&self) {
         self.handled.store(self.handled.load(Relaxed) + 1, Relaxed);

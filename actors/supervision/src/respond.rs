@@ -12,8 +12,9 @@ use crate::context::Context;
 /// Answers with what `future` resolves to; the actor goes on meanwhile. To be returned by a handler
 /// whose `Result` is [`ResponseActFuture`].
 ///
-/// The future belongs to this run of the actor: see [`Context`]. It cannot use the actor, so a
-/// handler takes out of the actor what the future needs; see [`respond_with`] for what follows.
+/// The future belongs to this run of the actor: see [`Context`]. The future cannot use the actor,
+/// so a handler takes out of the actor what the future needs; see [`respond_with`] for what
+/// follows.
 ///
 /// ```
 /// # use deia_supervision::prelude::*;
@@ -73,8 +74,8 @@ where
 }
 
 impl<A: Actor<Context = Self>> Context<A> {
-    /// Runs `future` beside the actor, and then `then` with the actor at hand. It ends with this
-    /// run of the actor; the handle cancels it.
+    /// Runs `future` beside the actor, and then `then` with the actor at hand. The future ends with
+    /// this run of the actor; the handle cancels it.
     pub fn spawn_with<O, F>(
         &mut self,
         future: impl Future<Output = O> + 'static,

@@ -277,14 +277,15 @@ impl Tree {
     }
 
     /// Stops everything in reverse order, each child within its time-out, and returns when all is
-    /// down. Returns at once if the tree has ended. It takes as long as the children's time-outs
-    /// allow: see [`shutdown_within`](Self::shutdown_within).
+    /// down. Returns at once if the tree has ended. The shutdown takes as long as the children's
+    /// time-outs allow: see [`shutdown_within`](Self::shutdown_within).
     pub async fn shutdown(&self) -> ExitReason {
         self.control.send(Control::Stop(Shutdown::Infinity));
         self.exited().await
     }
 
-    /// Like [`shutdown`](Self::shutdown), and kills what is left after `limit`.
+    /// Stops everything like [`shutdown`](Self::shutdown), and kills children that are left after
+    /// `limit`.
     pub async fn shutdown_within(&self, limit: Duration) -> ExitReason {
         self.control.send(Control::Stop(Shutdown::Within(limit)));
         self.exited().await

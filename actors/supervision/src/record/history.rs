@@ -82,7 +82,7 @@ mod tests {
 
     use super::*;
 
-    /// However often its health changes, one signal is on its way at a time.
+    /// However often the health of a child changes, one signal is on its way at a time.
     #[test]
     fn health_is_signalled_once_until_it_is_looked_at() {
         let record = ChildRecord::worker("a".to_owned());

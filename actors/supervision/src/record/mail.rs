@@ -61,7 +61,7 @@ impl ChildRecord {
         self.taken.load(Relaxed)
     }
 
-    /// Written under the lock of the mailbox.
+    /// Sets the number of the message that was taken last. Called under the lock of the mailbox.
     #[inline]
     pub(crate) fn set_taken(&self, number: u64) {
         self.taken.store(number, Relaxed);
