@@ -240,7 +240,7 @@ mod tests {
     /// At any moment: once the lease was taken from a holder that was not inside, nothing of
     /// the worker task runs any more.
     #[test]
-    fn who_lost_the_lease_does_not_run() {
+    fn a_task_that_lost_the_lease_does_not_run() {
         use std::sync::atomic::AtomicUsize;
 
         let waker = futures_util::task::noop_waker();

@@ -421,7 +421,7 @@ async fn holds(shape: Shape, failing: Option<Index>, acts: Vec<(Act, bool)>) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, max_shrink_iters: 4_096, ..ProptestConfig::default() })]
     #[test]
-    fn what_must_always_hold(
+    fn invariants_always_hold(
         root in supervisor(prop::collection::vec(shape(), 0..5)),
         failing in prop::option::weighted(0.1, any::<Index>()),
         acts in prop::collection::vec((act(), prop::bool::weighted(0.6)), 0..40),

@@ -213,7 +213,7 @@ fn a_feature_suspended_during_a_group_restart_is_left_out() {
 }
 
 #[test]
-fn what_matters_least_is_shed_first() {
+fn the_least_critical_is_shed_first() {
     run(async {
         let log = Log::default();
         let mut root = patient("root", Strategy::OneForOne);

@@ -250,7 +250,7 @@ fn moving_keeps_to_the_strategy() {
 
 /// Neighbours that are down stay down, and start elsewhere when they are started.
 #[test]
-fn those_that_are_down_start_elsewhere() {
+fn children_that_are_down_start_elsewhere() {
     actix::System::new().block_on(async {
         let log = Log::default();
         let (x, x_handle) = blocker("x", &Log::default());
@@ -392,7 +392,7 @@ fn all_threads_end_with_the_tree_or_when_they_come_back() {
 }
 
 #[test]
-fn it_can_be_switched_off() {
+fn the_watchdog_can_be_switched_off() {
     actix::System::new().block_on(async {
         let (a, handle) = blocker("a", &Log::default());
         let root = patient("root", Strategy::OneForOne).child(on_pool(a));
