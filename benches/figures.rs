@@ -102,7 +102,7 @@ fn micros(duration: Duration) -> f64 {
     rounded(duration.as_secs_f64() * 1e6)
 }
 
-/// One task a request over 64 connections, beside a bare echo under the same client.
+/// Submits one task a request over 64 connections, beside a bare echo under the same client.
 async fn submit() -> Result<Value> {
     let (deia, _) = Server::deia(&data_dir("submit")?).await?;
     let bare = Server::bare()?;
@@ -124,7 +124,7 @@ async fn submit() -> Result<Value> {
     )
 }
 
-/// A thousand tasks a request.
+/// Submits a thousand tasks a request.
 async fn batch() -> Result<Value> {
     let (deia, _) = Server::deia(&data_dir("batch")?).await?;
     let mut rates = Vec::new();

@@ -1,5 +1,5 @@
-//! Properties that hold for any input from outside. Each function takes any bytes and
-//! panics when it does not hold: `cargo fuzz` runs them in search of such bytes,
+//! Properties that must hold for any input from outside. Each function takes any bytes and
+//! panics if its property does not hold: `cargo fuzz` runs them in search of such bytes,
 //! `tests/it/fuzz.rs` with a fixed number of them on every run of the tests.
 
 use actix_http::{
@@ -81,7 +81,7 @@ pub(super) fn cursor(data: &[u8]) {
     }
 }
 
-/// A problem is told as JSON that says again what went in.
+/// Checks that a problem is reported as JSON that repeats what went in.
 pub(super) fn problem(data: &[u8]) {
     let Some((first, rest)) = data.split_first() else {
         return;
@@ -119,12 +119,12 @@ pub(super) fn stream(data: &[u8]) {
     assert_eq!((whole.requests, whole.ends), parsed);
 }
 
-/// The framer's result for a stream.
+/// Result of framing a stream.
 #[derive(Debug, PartialEq)]
 struct Framed {
     bytes: Vec<u8>,
     requests: u64,
-    /// Ends of the whole requests.
+    /// Offsets at which the whole requests end.
     ends: Vec<usize>,
     rest: Option<Remainder>,
 }

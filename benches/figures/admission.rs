@@ -1,5 +1,4 @@
-//! The cost of admitting a request: the framer, the key, the rate
-//! limit, the places.
+//! Cost of admission of a request: the framer, the key, the rate limit, the places.
 
 use std::{
     hint::black_box,

@@ -12,7 +12,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// One keep-alive connection.
+/// A keep-alive connection.
 pub(crate) struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,

@@ -2,7 +2,7 @@
 //! socket, the children to be reaped, and the way back to the previous image.
 //!
 //! The socket is handed over as standard input, which deia does not read. The
-//! other descriptors are opened anew by their numbers under `/proc/self/fd`.
+//! other descriptors are opened again by their numbers under `/proc/self/fd`.
 
 use std::{
     convert::Infallible,

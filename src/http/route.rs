@@ -23,7 +23,7 @@ use crate::http::{
     viewer,
 };
 
-/// One row of the table.
+/// A row of the table.
 pub struct Route {
     /// The method. A route for GET serves HEAD as well.
     pub method: Method,

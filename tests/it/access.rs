@@ -25,7 +25,7 @@ async fn key_of(app: &TestApp, maker: &str, body: &Value) -> (String, String) {
     (text("key"), text("id"))
 }
 
-/// What was recorded, once the hive has stopped.
+/// Stops the hive. Returns the events that it recorded.
 async fn recorded(app: &mut TestApp) -> Vec<Event> {
     assert!(app.stop().success());
     all_events(&store_in(app.data_dir())).await
@@ -54,7 +54,7 @@ async fn a_user_is_made_changed_and_removed() {
     .await;
     app.get_as(&key, "/api/v1/bots").await.is(200);
 
-    // What changes of the user changes of the key, from the next request on.
+    // A change of the user applies to the key from the next request on.
     let path = "/api/v1/users/ada";
     patch(&app, path, json!({"role": "viewer"}), Some("\"7\""))
         .await
@@ -178,7 +178,7 @@ async fn the_last_admin_cannot_be_locked_out() {
         .unwrap()
         .to_owned();
     let soon = Timestamp::now().plus_millis(3_600_000);
-    // One that will expire is none to rely on.
+    // A key that will expire does not count as the last admin key.
     app.post(
         KEYS,
         &json!({"user": "eve", "role": "admin", "new_user": true, "expires_at": soon}),
@@ -245,7 +245,7 @@ async fn nobody_gives_what_they_do_not_have() {
         ),
         "admin:users"
     );
-    // What it has it gives, to users that are there.
+    // A key can grant the access that it has, to users that exist.
     let external = json!({"user": "new", "role": "external"});
     let refused = app
         .post_as(&desk, KEYS, &external)

@@ -1,4 +1,4 @@
-//! What each route answers to each kind of caller: every route of the API's own
+//! Answers of each route to each kind of caller: every route of the API's own
 //! description, with every kind of credential, beside a committed table.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
@@ -141,7 +141,7 @@ fn path_of(template: &str) -> String {
 /// The verdict of a route on a caller: `in`, or the status of the refusal.
 async fn verdict(app: &TestApp, method: &str, template: &str, caller: &Caller) -> String {
     let method = Method::from_bytes(method.as_bytes()).unwrap();
-    // Who may come in is refused for the body then: nothing is changed.
+    // A caller that is let in is then refused for the body: nothing is changed.
     let mut request = app.request(method.clone(), &path_of(template)).body("{");
     if let Some((header, value)) = &caller.credential {
         request = request.header(*header, value);
@@ -149,7 +149,7 @@ async fn verdict(app: &TestApp, method: &str, template: &str, caller: &Caller) -
     let answer = app.send(request).await;
     let what = format!("{method} {template} for {}", caller.name);
     if ![401, 403].contains(&answer.status) {
-        // What names nothing and has a broken body may not come to anything else.
+        // A request that names nothing and has a broken body must not succeed.
         // (503: the machine of the test may not be healthy.)
         let fine = answer.status < 500 || (answer.status, template) == (503, "/health");
         assert!(fine, "{what}: {answer:?}");

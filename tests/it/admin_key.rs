@@ -75,7 +75,7 @@ async fn a_user_admin_who_was_changed_is_an_admin_again() {
     assert!(done && said.contains("revoked"), "{said}");
     let again = TestApp::start_in(app.data_dir(), &["bots.seed=[]"]).await;
     assert_eq!(again.get(WHOAMI).await.is(200).body["role"], "admin");
-    // It was locked out with its user, and does not come back with them.
+    // The key was locked out with its user, and does not come back with them.
     again
         .get_as(&app.admin, WHOAMI)
         .await

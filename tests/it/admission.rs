@@ -1,4 +1,4 @@
-//! Who is let in how often, and how many at a time.
+//! Rate limits and limits of concurrency for callers.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -37,7 +37,7 @@ async fn each_caller_has_a_budget_for_each_class_of_routes() {
     assert_eq!(refused.header("ratelimit-policy"), "\"read\";q=3;w=3");
     assert!(refused.header("ratelimit").starts_with("\"read\";r=0;t="));
     assert_eq!(refused.header("retry-after"), "1");
-    // Its other budgets are whole, and so are those of others.
+    // The caller's other budgets are whole, and so are those of other callers.
     app.post("/api/v1/tasks/submit", &task("x")).await.is(202);
     app.post("/api/v1/queue/pause", &json!({})).await.is(200);
     app.get_as(&other, "/api/v1/bots").await.is(200);
@@ -192,7 +192,7 @@ async fn what_is_announced_keeps_nobody_out() {
     app.until_in_hand(8).await;
     app.submit(&task(&"x".repeat(90_000))).await;
     drop(announced);
-    // What has come counts, and is no more of one caller than its share.
+    // Bytes that have come count, and no caller has more of them than its share.
     let other = app.key("other", "operator").await;
     let (submit, large) = ("/api/v1/tasks/submit", task(&"x".repeat(60_000)));
     let mut held = None;

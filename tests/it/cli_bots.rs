@@ -75,7 +75,7 @@ fn a_bot_is_drained() {
     let said = hive.admin(&["bot", "show", "upper-1"]).ok();
     assert!(said.out.contains("meant to run"), "{said:?}");
     let task = hive.json(&["task", "show", &id]);
-    // It had it in hand and has done it, or had it not and left it alone.
+    // The bot held the task and has done it, or did not hold it and left it alone.
     let status = task["status"].as_str().unwrap();
     assert!(["completed", "queued"].contains(&status), "{task}");
 }
@@ -197,7 +197,7 @@ fn a_bot_that_keeps_crashing_makes_the_hive_unhealthy() {
     });
     let add = ["bot", "add", "crasher", "--file", "-", "--launch", "--wait"];
     hive.admin_reading(&spec.to_string(), &add).ok();
-    // It dies of this task, is restarted, and dies of it again: over its budget.
+    // The bot dies of this task, is restarted, and dies of it again: over its budget.
     hive.submit(&["x", "--type", "bomb"]);
     let said = block_until("the hive is not healthy", || {
         Some(hive.admin(&["health", "check"])).filter(|said| said.code != 0)

@@ -1,4 +1,4 @@
-//! What newcomers try, and what they are told.
+//! Commands that newcomers try, and the messages that they get.
 
 use std::fs;
 

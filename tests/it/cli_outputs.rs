@@ -39,7 +39,7 @@ impl Follower {
         line
     }
 
-    /// Its exit code, the rest of its data, and its messages.
+    /// Waits for the end. Returns the exit code, the rest of the data, and the messages.
     fn ended(mut self) -> (Option<i32>, Vec<u8>, String) {
         let mut rest = Vec::new();
         self.out.read_to_end(&mut rest).unwrap();

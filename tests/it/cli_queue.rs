@@ -187,7 +187,7 @@ fn a_file_with_a_fault_says_where_it_is_and_how_to_go_on() {
         assert!(said.err.contains(part), "{part}: {said:?}");
     }
     assert_eq!(said.out.lines().count(), 1, "{said:?}");
-    // What the hive refuses is told by the line, too.
+    // A refusal by the hive is reported by the line, too.
     let refused = json!({"type": "general", "content": "b", "max_attempts": 0}).to_string();
     let said = with(&refused, &["--idempotency-key", "k"]).exits(2);
     assert!(said.err.contains("line 2 /max_attempts: is 0"), "{said:?}");

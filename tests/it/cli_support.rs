@@ -16,7 +16,7 @@ pub(crate) struct CliHive {
     app: TestApp,
 }
 
-/// How a command ended and what it said.
+/// Exit code and output of a command.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) code: i32,
@@ -74,7 +74,7 @@ impl CliHive {
         command
     }
 
-    /// What a command that must succeed says in JSON.
+    /// Runs a command that must succeed. Returns its output in JSON.
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         self.admin(&[args, &["--output", "json"]].concat())
             .ok()
@@ -110,7 +110,7 @@ impl Said {
         self
     }
 
-    /// Its data, read as JSON.
+    /// Parses the data as JSON.
     #[track_caller]
     pub(crate) fn parsed(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))

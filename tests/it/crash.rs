@@ -43,7 +43,7 @@ const LATER_PASSES: u32 = 6;
 /// Rounds that end at a random moment.
 const RANDOM_ROUNDS: u64 = 6;
 
-/// What the clients want done, and what they were promised.
+/// Work that the clients want done, and the promises that they were given.
 struct Load {
     next: AtomicUsize,
     stop: AtomicBool,
@@ -165,15 +165,15 @@ async fn no_program_is_left(marker: &str) {
 /// End of a server.
 #[derive(Debug, PartialEq)]
 enum End {
-    /// It passed its point while it started.
+    /// The server passed its point while it started.
     AtStart,
-    /// It passed its point under load.
+    /// The server passed its point under load.
     AtPoint,
-    /// It was killed from outside.
+    /// The server was killed from outside.
     Killed,
 }
 
-/// One server under load until it ends: at its point, or after `time`.
+/// Runs one server under load until it ends: at its point, or after `time`.
 async fn round(
     data_dir: &Path,
     point: Option<&str>,

@@ -126,7 +126,7 @@ impl Drop for SmallDisk {
     }
 }
 
-/// What the callers were promised.
+/// Promises that were made to the callers.
 #[derive(Default)]
 struct Promised(Vec<String>);
 
@@ -339,7 +339,7 @@ async fn pause_cancel_and_stop_work_on_a_full_disk_and_ends_are_recorded() {
         .await;
     }
 
-    // Work is still refused, and told so once, with the place and the room there.
+    // Work is still refused, and this is reported once, with the place and the room there.
     let quick = json!({"type": "quick", "content": ""});
     let refused = app.post("/api/v1/tasks/submit", &quick).await;
     let refused = refused.refuses(507, "storage_full");

@@ -29,7 +29,7 @@ async fn problems(app: &TestApp) -> String {
 /// Fills the disk and has the reserve given up for the cancellation of that task.
 async fn use_reserve(app: &TestApp, disk: &SmallDisk, waits: &str) {
     disk.fill();
-    // What the log has room for already goes in first.
+    // The room that the log already has is filled first.
     for _ in 0..20_000 {
         let more = json!({"type": "waits", "content": "x".repeat(4_000)});
         if app.post("/api/v1/tasks/submit", &more).await.status == 507 {

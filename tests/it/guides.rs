@@ -22,7 +22,7 @@ fn examples(text: &str) -> Vec<String> {
     blocks.filter(|block| !block.contains("cargo ")).collect()
 }
 
-/// What a block promises to print, each as the parts between `...`.
+/// Returns the lines that a block promises to print, each as the parts between `...`.
 fn promised(block: &str) -> Vec<Vec<&str>> {
     let comments = block.lines().filter_map(|line| line.strip_prefix("# "));
     comments

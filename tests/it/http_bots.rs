@@ -88,7 +88,7 @@ async fn a_draining_bot_finishes_what_it_has_and_stops() {
         .await
         .refuses(409, "bot_in_use");
     let drained_by_now = || async {
-        // It has been told when the tree was compared: a task that waits says so.
+        // The bot was notified before the tree was compared: a waiting task proves it.
         let waiting = app.submit(&task("waiting")).await;
         let path = format!("/api/v1/tasks/{waiting}/result?wait_ms=1500");
         app.get(&path).await.refuses(409, "task_not_finished");
@@ -118,7 +118,7 @@ async fn a_draining_bot_finishes_what_it_has_and_stops() {
         (waiting["id"].as_str().unwrap(), "waiting"),
     ] {
         let result = app.result(id).await;
-        // One that was on its way when the bot began to drain may come back once.
+        // A task that was on its way when the bot began to drain may come back once.
         assert_eq!(result["output"], output, "{result}");
     }
     is_stopped(&app, "patient").await;

@@ -16,7 +16,7 @@ use crate::{
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// What must be the same before and after.
+/// Returns the state that must be the same before and after.
 async fn state(app: &TestApp) -> (Value, Value, Value) {
     let seq = app.get("/api/v1/system/status").await.body["last_event_seq"].clone();
     (
@@ -101,7 +101,7 @@ async fn bodies_that_are_not_taken_are_refused_on_every_route() {
     assert_eq!(state(&app).await, before, "nothing changed");
 }
 
-/// What the server answers to bytes that no HTTP client would send.
+/// Sends bytes that no HTTP client would send. Returns the server's answer.
 fn raw(app: &TestApp, head: &str, body: &[u8]) -> String {
     let address = app.url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).unwrap();

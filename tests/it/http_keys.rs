@@ -1,4 +1,4 @@
-//! Who may do what.
+//! Permissions of the roles, and the keys that carry them.
 
 use deia::http::{Access, table};
 use deia_model::Role;

@@ -88,7 +88,7 @@ impl Signer {
         }
     }
 
-    /// Its public half.
+    /// Returns the public half of the key.
     pub(crate) fn jwk(&self) -> Value {
         let base = json!({"kid": self.kid, "use": "sig", "alg": self.algorithm});
         let parts = match &self.pair {
@@ -158,7 +158,7 @@ pub(crate) fn now() -> u64 {
     since.as_secs()
 }
 
-/// What the issuer answers.
+/// Kind of answer that the issuer gives.
 #[derive(Clone)]
 pub(crate) enum Manner {
     /// With a document for each path.
@@ -188,7 +188,7 @@ struct State {
 }
 
 impl TestIssuer {
-    /// One that has these keys.
+    /// Starts an issuer that has these keys.
     pub(crate) async fn start(keys: &[&Signer]) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -239,19 +239,19 @@ impl TestIssuer {
         *self.state.manner.lock().unwrap() = manner;
     }
 
-    /// How many requests it got.
+    /// Returns the number of requests that the issuer received.
     pub(crate) fn asked(&self) -> usize {
         self.state.asked.load(Ordering::SeqCst)
     }
 
-    /// What the hive is told of it.
+    /// Returns the settings of the hive for this issuer.
     pub(crate) fn settings(&self, name: &str) -> Value {
         json!({"name": name, "issuer": self.url, "audiences": ["deia"],
             "jwks_url": format!("{}/keys", self.url), "role_claim": "groups",
             "roles": {"root": "admin", "ops": "operator", "people": "external"}})
     }
 
-    /// What a good token of it claims.
+    /// Returns the claims of a good token of this issuer.
     pub(crate) fn claims(&self, user: &str, group: &str) -> Value {
         json!({"iss": self.url, "aud": "deia", "sub": user, "exp": now() + 600, "iat": now(),
             "groups": [group]})
@@ -287,6 +287,6 @@ async fn answer(mut stream: TcpStream, state: Arc<State>) {
         (Manner::Serves, Some(document)) => text(200, "", &document),
         (Manner::Serves, None) => text(404, "", ""),
     };
-    // Who reads no further has closed it.
+    // A client that reads no further has closed the connection.
     let _ = stream.write_all(answer.as_bytes()).await;
 }

@@ -654,7 +654,7 @@ async fn known_keys_are_believed_while_the_issuer_is_away() {
     whoami(&app, &signer.token(&changed(&claims, "jti", json!("new"))))
         .await
         .is(200);
-    // What fetches the keys may be restarted; they stay.
+    // The child that fetches the keys may be restarted; the keys stay.
     let path = "/api/v1/supervisors/hive/core/issuer-keys/restart";
     app.post(path, &Value::Null).await.is(200);
     whoami(

@@ -99,7 +99,7 @@ async fn dropped_lines_are_told_once_the_reader_goes_on() {
     .await;
     let (tell, told) = mpsc::channel();
     std::thread::spawn(move || {
-        // Read to the end: the server shall not find its reader gone.
+        // Read to the end: the server must not find its reader gone.
         for line in BufReader::new(reader).lines() {
             let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
             if line["message"].as_str().unwrap().contains("were dropped") {

@@ -1,4 +1,4 @@
-//! What the server logs, as a machine reads it.
+//! Logs of the server, as a machine reads them.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -68,7 +68,7 @@ async fn every_line_is_json_and_none_has_a_secret() {
     app.result(id.as_str().unwrap()).await;
     let poison = app.submit(&json!({"type": "crash", "content": "x"})).await;
     app.result(&poison).await;
-    // Where a key does not belong, by somebody's mistake.
+    // A key in a place where it does not belong, by somebody's mistake.
     app.get(&format!("/api/v1/tasks/{external}")).await.is(404);
     app.get(&format!("/nowhere/{external}")).await.is(404);
     app.get_as("deia_no_key", "/api/v1/queue").await.is(401);

@@ -20,7 +20,7 @@ fn the_page_is_current() {
     assert!(committed == page, "{hint}");
 }
 
-/// One family, as it was told.
+/// A family of metrics, as it was reported.
 #[derive(Debug, Default)]
 struct Family {
     kind: String,

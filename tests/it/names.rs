@@ -53,7 +53,7 @@ async fn a_name_is_not_given_while_there_are_tasks_of_who_had_it() {
     let of_ada = |key: &&Value| key["user"] == "ada";
     let items = keys["items"].as_array().unwrap();
     assert_eq!(items.iter().filter(of_ada).count(), 0, "{keys:#}");
-    // One who submitted nothing leaves nothing.
+    // A user who submitted nothing leaves nothing.
     app.key("bob", "external").await;
     app.delete("/api/v1/users/bob").await.is(204);
     app.key("bob", "viewer").await;

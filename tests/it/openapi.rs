@@ -240,7 +240,7 @@ async fn links_lead_to_operations_with_values_of_real_answers() {
     assert!(followed > 20, "{followed} links were followed");
 }
 
-/// `DEIA_BLESS=1` writes the copy anew.
+/// Compares with the committed copy; `DEIA_BLESS=1` writes the copy again.
 fn assert_current(name: &str, text: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("docs")

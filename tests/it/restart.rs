@@ -1,5 +1,5 @@
 //! A restart in place: the process id stays, no connection is refused, and the
-//! settings are read anew.
+//! settings are read again.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 

@@ -228,7 +228,7 @@ async fn a_new_binary_that_fails_to_start_goes_back_to_the_old_one() {
     }
     let health = site.app.request(Method::GET, "/readyz");
     site.app.send(health).await.is(200);
-    // It restarts from where it was started, not from where its image is now.
+    // The server restarts from where it was started, not from where its image is now.
     install(&site.binary());
     site.restart().await;
     site.takes_batches_of(7).await;

@@ -45,7 +45,7 @@ async fn a_stopped_runner_holds_up_neither_its_attempt_nor_the_stop() {
     shell(&app).await;
     let result = run(&app, "kill -STOP $PPID; echo hi", 1).await;
     assert_eq!(result["output"], "hi\n", "{result}");
-    // One that is stopped while its program is timed out, and when deia ends.
+    // A runner that is stopped while its program is timed out, and when deia ends.
     let result = run(&app, "kill -STOP $PPID; sleep 1000", 1).await;
     let error = result["error"].as_str().unwrap();
     assert!(error.starts_with("timed out after 5 s"), "{result}");

@@ -54,7 +54,7 @@ fn holds(validator: &Validator, what: &str, value: &Value) {
     assert!(errors.is_empty(), "{what}: {errors:#?}\n{value:#}");
 }
 
-/// `DEIA_BLESS=1` writes the copy anew.
+/// Compares with the committed copy; `DEIA_BLESS=1` writes the copy again.
 fn assert_current(name: &str, text: &str) {
     if std::env::var_os("DEIA_BLESS").is_some() {
         fs::write(docs(name), text).unwrap();

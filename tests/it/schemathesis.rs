@@ -30,7 +30,7 @@ fn schemathesis(app: &TestApp, directory: &Path) -> Option<Output> {
         .env("SCHEMATHESIS_HOOKS", settings.join("hooks.py"))
         .env("NO_PROXY", "127.0.0.1")
         .env("PYTHONDONTWRITEBYTECODE", "1")
-        // It leaves caches where it runs.
+        // Schemathesis leaves caches in its working directory.
         .current_dir(directory)
         .output();
     let must = std::env::var_os("DEIA_TEST_SCHEMATHESIS").is_some();

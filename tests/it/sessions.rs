@@ -13,7 +13,7 @@ const SESSIONS: &str = "/api/v1/auth/sessions";
 const WHOAMI: &str = "/api/v1/auth/whoami";
 const SUBMIT: &str = "/api/v1/tasks/submit";
 
-/// What a browser has of a session.
+/// A browser's part of a session.
 struct Browser {
     cookie: String,
     csrf: String,
@@ -146,7 +146,7 @@ async fn a_key_in_the_header_counts_and_the_cookie_does_not() {
     let bob = app.key("bob", "viewer").await;
     let both = ada.bare(&app, Method::GET, WHOAMI).bearer_auth(&bob);
     assert_eq!(app.send(both).await.is(200).body["user"], "bob");
-    // What a page of another site cannot send needs no token against that.
+    // A request that a page of another site cannot send needs no token against that.
     let both = ada.bare(&app, Method::POST, SUBMIT).bearer_auth(&app.admin);
     app.send(both.header("sec-fetch-site", "cross-site").json(&task("x")))
         .await
@@ -567,7 +567,7 @@ async fn a_session_ends_with_what_its_token_rests_on() {
     })
     .await;
     stays.get(&app, WHOAMI).await.refuses(401, "session_over");
-    // What ends is written at the latest when the hive does.
+    // The end of a session is written at the latest when the hive ends.
     assert!(app.stop().success());
     let events = all_events(&store_in(&data)).await;
     let ended = events

@@ -1,4 +1,4 @@
-//! A store that others have had in hand: rows of another version, a clock that
+//! A store that others have changed: rows of another version, a clock that
 //! was ahead, a data directory that is open to other users.
 
 use std::{

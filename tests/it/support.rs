@@ -28,7 +28,7 @@ use tempfile::TempDir;
 /// A running server. It is killed when this is dropped.
 pub(crate) struct TestApp {
     server: Child,
-    /// Where it listens.
+    /// URL at which the server listens.
     pub(crate) url: String,
     /// The first admin key.
     pub(crate) admin: String,
@@ -38,7 +38,7 @@ pub(crate) struct TestApp {
     _dir: Option<TempDir>,
 }
 
-/// What came back.
+/// The answer to a request.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -271,7 +271,7 @@ impl TestApp {
             .await;
     }
 
-    /// What it has logged so far.
+    /// Returns the log of the server so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
@@ -322,7 +322,8 @@ impl Answer {
         self
     }
 
-    /// Itself, if it is a problem of that status and code, told as the contract says.
+    /// Asserts that the answer is a problem of that status and code, in the form that the
+    /// contract describes. Returns the answer.
     #[track_caller]
     pub(crate) fn refuses(self, status: u16, code: &str) -> Self {
         let answer = self.is(status);
@@ -399,7 +400,7 @@ pub(crate) fn unique_sleep() -> String {
     format!("{}.{count}", 100_000 + std::process::id())
 }
 
-/// What requests are made with.
+/// Returns a builder of the client that makes the requests.
 pub(crate) fn client() -> reqwest::ClientBuilder {
     // Nothing here speaks TLS, but the client wants to know how.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -430,7 +431,7 @@ fn collect(mut from: impl Read + Send + 'static, log: Arc<Mutex<String>>) -> Joi
     })
 }
 
-/// What a hive that is not running has stored.
+/// Opens the store of a hive that is not running.
 pub(crate) fn store_in(data_dir: &Path) -> SqliteStore {
     let config = Layers::default()
         .set("data_dir", data_dir.display().to_string())

@@ -48,7 +48,7 @@ pub(crate) fn all_sources() -> Vec<(String, String)> {
     SOURCES.into_iter().flat_map(rust_files).collect()
 }
 
-/// What a file says outside its tests.
+/// Returns the part of a file outside its tests.
 pub(crate) fn product_part(text: &str) -> &str {
     text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text)
 }

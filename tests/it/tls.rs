@@ -99,7 +99,7 @@ impl Files {
         started.unwrap_or_else(|log| panic!("the server does not start:\n{log}"))
     }
 
-    /// What `deia check` says, and whether it is content.
+    /// Runs `deia check`. Returns whether it succeeded, and its output.
     fn check(&self) -> (bool, String) {
         let (mut command, _) = self.command(&[]);
         let output = command.arg("check").output().unwrap();
@@ -257,7 +257,7 @@ async fn a_new_certificate_is_taken_without_a_restart() {
     let mut files = Files::new();
     let app = files.start(&[]).await;
     app.get("/api/v1/auth/whoami").await.is(200);
-    // What is wrong is not taken.
+    // A certificate that does not match its key is not taken.
     let other = issue(&files.authority, "localhost", |_| {});
     fs::write(files.path("key.pem"), &other.1).unwrap();
     kill(app.pid(), Signal::SIGHUP).unwrap();
@@ -486,7 +486,7 @@ async fn a_certificate_stands_no_longer_than_its_authority() {
     let identity = reqwest::Identity::from_pem(format!("{certificate}{key}").as_bytes()).unwrap();
     let client = files.trusting().identity(identity).build().unwrap();
     let get = |path: &str| client.get(format!("{}{path}", app.url)).send();
-    // Its connection is kept: what is not read would end it.
+    // The connection is kept: an answer that is not read would end it.
     let whoami = async || {
         let answer = get("/api/v1/auth/whoami").await.unwrap();
         let status = answer.status().as_u16();
@@ -506,7 +506,7 @@ async fn a_certificate_stands_no_longer_than_its_authority() {
     is_secured(followed.headers());
     assert_eq!(followed.chunk().await.unwrap().unwrap(), "begun\n");
     assert_eq!(whoami().await, 200);
-    // What the framer refuses is answered with the same headers.
+    // A refusal by the framer is answered with the same headers.
     let mut refused = app.request(Method::GET, "/livez");
     for n in 0..70 {
         refused = refused.header(format!("x-{n}"), "x");
@@ -514,7 +514,7 @@ async fn a_certificate_stands_no_longer_than_its_authority() {
     let refused = app.send(refused).await.refuses(431, "head_too_large");
     is_secured(&refused.headers);
 
-    // The server's certificate alone is no reason to ask anew.
+    // The server's certificate alone is no reason to ask again.
     files.write(&issue(&files.authority, "localhost", |_| {}));
     kill(app.pid(), Signal::SIGHUP).unwrap();
     app.until_logged("reloaded the certificate").await;

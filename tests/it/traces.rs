@@ -14,7 +14,7 @@ async fn echo_bot(app: &TestApp) {
     app.bot("echo", executor, &[]).await;
 }
 
-/// What the program of a task was given that was submitted with this header.
+/// Submits a task with this header. Returns the trace context that its program was given.
 async fn given(app: &TestApp, header: Option<&str>) -> String {
     let mut submit = app.request_as(&app.admin, Method::POST, "/api/v1/tasks/submit");
     if let Some(header) = header {

@@ -1,4 +1,4 @@
-//! Who sees which tasks: what is another's is as if it were not there.
+//! Visibility of tasks: the tasks of another user are as if they did not exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! What comes over the socket and is no proper request: refused, and nothing of
-//! what follows it is done. Raw bytes, since no client would send them.
+//! Bytes that are not a proper request: they are refused, and nothing that follows them
+//! is carried out. The tests send raw bytes, since no client would send these.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, TestApp};
 
-/// One answer, as it came.
+/// An answer, as it came.
 #[derive(Debug)]
 pub(crate) struct Raw {
     pub(crate) status: u16,
@@ -88,7 +88,7 @@ fn bad_heads(app: &TestApp) -> Vec<(String, (u16, &'static str))> {
     let hosted = |more: &str| fields(&format!("Host: deia\r\n{more}"));
     let line = |line: &str| (format!("{line}\r\nHost: deia\r\n\r\n"), MALFORMED);
     let mut all = vec![
-        // Where does the body end?
+        // The end of the body is ambiguous.
         ("POST /livez HTTP/1.0\r\n\r\n".to_owned(), MALFORMED),
         hosted(&format!(
             "Content-Length: {length}\r\nContent-Length: {length}"
@@ -126,7 +126,7 @@ fn bad_heads(app: &TestApp) -> Vec<(String, (u16, &'static str))> {
         (get(app).replace("\r\n", "\n"), MALFORMED),
         (get(app).replacen("\r\n", "\n", 1), MALFORMED),
         (get(app).replace("\r\n\r\n", "\r\n\n"), MALFORMED),
-        // Who is meant?
+        // The host is missing or ambiguous.
         fields("X: no-host"),
         fields("Host: deia\r\nHost: deia"),
         fields("Host: deia\r\nHost: other"),
@@ -316,7 +316,7 @@ async fn what_the_guard_lets_pass_the_parser_takes() {
         let last = format!("{head}Authorization: Bearer {key}\r\nConnection: close\r\n\r\n");
         let came = exchange(&app, last.as_bytes());
         assert_eq!(came.len(), 1, "{head:?}: {came:?}");
-        // Whoever refuses it: it is told as everything is.
+        // A refusal has the usual form, no matter which part refuses.
         assert!(
             came[0].head.contains("x-request-id: "),
             "{head:?}: {came:?}"
@@ -431,7 +431,7 @@ async fn requests_sent_ahead_wait_for_their_turn() {
     let ask = |method: &str, path: &str| {
         format!("{method} {path} HTTP/1.1\r\nHost: deia\r\nAuthorization: Bearer {key}\r\n\r\n")
     };
-    // What is asked later does not decide on the form of an earlier answer.
+    // A later request does not decide on the form of an earlier answer.
     let result = format!("/api/v1/tasks/{id}/result?wait_ms=300");
     let mut stream = connect(&app);
     let both = ask("GET", &result) + &ask("HEAD", "/api/v1/auth/whoami");

@@ -59,7 +59,7 @@ catalogue! {
     /// There is no key.
     KeyMissing = "key_missing" UNAUTHORIZED, "A key is needed",
         "Send the header Authorization: Bearer <key>; the first admin key is in <data_dir>/admin.key.";
-    /// The credential that was sent is not a key.
+    /// The credential is not a key.
     KeyMalformed = "key_malformed" UNAUTHORIZED, "That is not a key",
         "Check that the whole key was copied.";
     /// No such key.
@@ -77,7 +77,7 @@ catalogue! {
     /// The web session is over.
     SessionOver = "session_over" UNAUTHORIZED, "The session is over",
         "Log in again: POST /api/v1/auth/session with a key or a token.";
-    /// It is not a JWT.
+    /// The token is not a JWT.
     TokenMalformed = "token_malformed" UNAUTHORIZED, "That is not a token that can be read",
         "Send the whole signed JWT (three parts with a dot between) that the issuer gave out.";
     /// The token is not one that is taken here.
@@ -143,7 +143,7 @@ catalogue! {
     /// The caller's access has changed since the request was let in.
     AccessChanged = "access_changed" CONFLICT, "The caller's access has changed",
         "Nothing was changed. Repeat the request: it is judged by the access that the caller has now.";
-    /// The bot is launched or has tasks in hand.
+    /// The bot is launched or has running tasks.
     BotInUse = "bot_in_use" CONFLICT, "The bot is in use",
         "Stop the bot and try again when it is stopped.";
     /// There is room for no more bots.
@@ -164,7 +164,7 @@ catalogue! {
     /// There is room for no more users or keys.
     AccessLimitReached = "access_limit_reached" CONFLICT, "There is room for no more users or keys",
         "Remove what is not used any more, or raise the limit that detail names.";
-    /// It would leave nobody who can make keys.
+    /// The change would leave nobody who can make keys.
     LastAdminKey = "last_admin_key" CONFLICT, "That would leave the hive without an admin",
         "Make another admin key first, one that neither expires nor is held to addresses.";
     /// The request made its key already.
@@ -179,7 +179,7 @@ catalogue! {
     /// A new start would fail, or a restart is under way.
     RestartRefused = "restart_refused" CONFLICT, "The server does not restart",
         "See what detail names. Nothing was changed.";
-    /// That is not done to this part of the tree, or not now.
+    /// The operation is not allowed on this part of the tree, or not now.
     PartRefused = "part_refused" CONFLICT, "That is not done to this part of the tree",
         "See detail, and deia supervisors for how it stands.";
     /// The stored version is another.
@@ -236,7 +236,7 @@ catalogue! {
     /// The hive is starting or stopping.
     Unavailable = "unavailable" SERVICE_UNAVAILABLE, "The hive does not take work",
         "Try again after as many seconds as Retry-After says.";
-    /// The writer of the store ended with the request in hand.
+    /// The writer of the store ended while it held the request.
     OutcomeUnknown = "outcome_unknown" SERVICE_UNAVAILABLE, "The request may or may not have been carried out",
         "Repeat it: with the same Idempotency-Key that is safe. Without one, look first whether it was carried out.";
     /// Something that must work does not.

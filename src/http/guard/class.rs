@@ -37,7 +37,7 @@ impl RouteClass {
     }
 }
 
-/// One `T` for each class.
+/// A `T` for each class.
 #[derive(Debug)]
 pub(crate) struct PerClass<T>([T; RouteClass::ALL.len()]);
 

@@ -12,7 +12,7 @@ pub(crate) const SESSION_COOKIE: &str = "__Host-deia";
 /// The credentials of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Credentials<'a> {
-    /// One `Authorization: Bearer` header: a key, or a token of an issuer.
+    /// A single `Authorization: Bearer` header: a key, or a token of an issuer.
     Bearer(&'a str),
     /// The cookie of a web session.
     Session(&'a str),

@@ -9,9 +9,9 @@ use std::{
     },
 };
 
-/// Callers that are told apart.
+/// Number of callers that are distinguished.
 pub(crate) const CALLERS: usize = 4_096;
-/// Networks that are told apart.
+/// Number of networks that are distinguished.
 pub(crate) const NETWORKS: usize = 65_536;
 
 /// The amount that each holder has, and its limit.

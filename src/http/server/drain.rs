@@ -36,7 +36,7 @@ pub(crate) struct ConnectionDrain {
     changed: Notify,
 }
 
-/// One connection, open as long as this lives.
+/// A connection, open as long as this lives.
 pub(crate) struct OpenConnection(Arc<ConnectionDrain>);
 
 impl Drop for OpenConnection {

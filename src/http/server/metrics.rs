@@ -32,7 +32,7 @@ impl RouteId {
 
 /// The metrics of the HTTP server. Updates neither wait nor allocate.
 pub(crate) struct HttpMetrics {
-    /// One element a row of the table, and a last one for requests without a route.
+    /// Counts for each row of the table, and a last element for requests without a route.
     routes: Vec<RouteCounts>,
     in_flight: AtomicI64,
     problems: Vec<AtomicU64>,
