@@ -136,7 +136,7 @@ async fn batch() -> Result<Value> {
     Ok(json!({"tasks_per_second": rounded(median(rates))}))
 }
 
-/// Submit, claim, run, result, three events; growing backlogs.
+/// Measures submit, claim, run, result and three events, with growing backlogs.
 async fn lifecycle() -> Result<Value> {
     let mut figure = Map::new();
     for n in [1_000usize, 50_000, 200_000, 1_000_000] {
@@ -162,8 +162,9 @@ async fn lifecycle() -> Result<Value> {
     Ok(figure.into())
 }
 
-/// 50 tasks a second: until the submission is answered, until the result is there; beside
-/// a bare echo at the same pace, which is what the machine takes to wake up.
+/// Measures the time until a submission is answered and until its result is there, at 50
+/// tasks a second, beside a bare echo at the same pace: the time that the machine takes to
+/// wake up.
 async fn latency() -> Result<Value> {
     let bare = Server::bare()?;
     let echo = json!({"type": "noop", "content": "hello"}).to_string();
@@ -208,7 +209,7 @@ async fn latency() -> Result<Value> {
     }))
 }
 
-/// `GET status` while 64 connections submit.
+/// Measures `GET status` while 64 connections submit.
 async fn status() -> Result<Value> {
     let (deia, _) = Server::deia(&data_dir("status")?).await?;
     let task = deia
@@ -239,7 +240,7 @@ async fn status() -> Result<Value> {
     }))
 }
 
-/// Until `/readyz` answers, with 100,000 tasks queued, after `kill -9`.
+/// Measures the time until `/readyz` answers, with 100,000 tasks queued, after `kill -9`.
 async fn start() -> Result<Value> {
     let dir = data_dir("start")?;
     let (deia, fresh) = Server::deia(&dir).await?;
@@ -256,7 +257,7 @@ async fn start() -> Result<Value> {
     )
 }
 
-/// Resident memory of the server and its reaper.
+/// Measures the resident memory of the server and its reaper.
 #[allow(clippy::cast_precision_loss, reason = "bytes to megabytes")]
 async fn memory() -> Result<Value> {
     let (deia, _) = Server::deia(&data_dir("memory")?).await?;
@@ -266,7 +267,8 @@ async fn memory() -> Result<Value> {
     Ok(json!({"idle_mb": rounded(idle as f64 / 1e6), "mb_at_1000000": rounded(full as f64 / 1e6)}))
 }
 
-/// With a million tasks queued that nobody takes: pages of lists, and the rates of others.
+/// Measures pages of lists, and the rates of other tasks, with a million tasks queued that
+/// nobody takes.
 async fn backlog() -> Result<Value> {
     let (deia, _) = Server::deia(&data_dir("backlog")?).await?;
     deia.launch("noop", json!({"kind": "simulated"}), 256, &["noop"])
@@ -343,7 +345,7 @@ fn bare_spawns(count: u32, at_a_time: u32) -> Result<f64> {
     Ok(f64::from(count) / begun.elapsed().as_secs_f64())
 }
 
-/// Start, run `true`, record; beside a bare loop that spawns and waits.
+/// Measures start, run of `true` and record, beside a bare loop that spawns and waits.
 async fn command() -> Result<Value> {
     let (deia, _) = Server::deia(&data_dir("command")?).await?;
     deia.launch(

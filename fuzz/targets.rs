@@ -51,7 +51,7 @@ pub(super) const SEEDS: &[Target] = &[
     ),
 ];
 
-/// A key that is read is the key that was written.
+/// Checks that a key that is read is the key that was written.
 pub(super) fn key(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -65,7 +65,7 @@ pub(super) fn key(data: &[u8]) {
     }
 }
 
-/// A trace context that is read is written as one that is read the same.
+/// Checks that a trace context that is read is written as one that is read the same.
 pub(super) fn header(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Some(trace) = TraceContext::parse(&text) {
@@ -73,7 +73,7 @@ pub(super) fn header(data: &[u8]) {
     }
 }
 
-/// A cursor stands for a place in a list or is none.
+/// Checks that a cursor stands for a place in a list or is refused.
 pub(super) fn cursor(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Some(place) = task_cursor(&text) {

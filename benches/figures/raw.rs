@@ -28,7 +28,7 @@ impl Connection {
         })
     }
 
-    /// Sends a request and reads its answer; the status and the body.
+    /// Sends a request and reads the answer. Returns the status and the body.
     pub(crate) async fn send(&mut self, request: &[u8]) -> Result<(u16, &[u8])> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
@@ -44,7 +44,7 @@ impl Connection {
     }
 }
 
-/// Status and place of the body, when the answer is whole.
+/// Returns the status and the place of the body, if the answer is whole.
 fn answer(buffer: &[u8]) -> Result<Option<(u16, usize, usize)>> {
     let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") else {
         return Ok(None);
@@ -62,7 +62,7 @@ fn answer(buffer: &[u8]) -> Result<Option<(u16, usize, usize)>> {
     Ok((buffer.len() >= whole).then_some((status, end + 4, whole)))
 }
 
-/// The bytes of a request.
+/// Returns the bytes of a request.
 pub(crate) fn request(method: &str, path: &str, key: &str, body: &str) -> Vec<u8> {
     format!(
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n\
@@ -72,8 +72,8 @@ pub(crate) fn request(method: &str, path: &str, key: &str, body: &str) -> Vec<u8
     .into_bytes()
 }
 
-/// Requests a second over `connections` connections for `time`, and the
-/// latencies of all of them. Fails on an answer of another status.
+/// Sends requests over `connections` connections for `time`. Returns the requests a second
+/// and the latencies of all of them. Fails on an answer of another status.
 pub(crate) async fn rate(
     addr: SocketAddr,
     connections: usize,
@@ -102,7 +102,7 @@ pub(crate) async fn rate(
     Ok((latencies.len() as f64 / took, latencies))
 }
 
-/// The value below which that share lies.
+/// Returns the value below which that share lies.
 pub(crate) fn percentile(values: &mut [Duration], share: f64) -> Duration {
     values.sort_unstable();
     #[allow(

@@ -22,12 +22,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// The real binary on that data directory, ready. Also says how long that took.
+    /// Starts the real binary on that data directory. Returns it once it is ready, and the time
+    /// that this took.
     pub(crate) async fn deia(data_dir: &Path) -> Result<(Self, Duration)> {
         Self::deia_with(data_dir, &[]).await
     }
 
-    /// The same with these settings.
+    /// Starts the real binary with these settings.
     pub(crate) async fn deia_with(data_dir: &Path, settings: &[&str]) -> Result<(Self, Duration)> {
         let begun = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_deia"))
@@ -60,7 +61,7 @@ impl Server {
         Ok((Self { child, addr, key }, took))
     }
 
-    /// A bare actix-web server that answers JSON with JSON.
+    /// Starts a bare actix-web server that answers JSON with JSON.
     pub(crate) fn bare() -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg("bare")
@@ -74,7 +75,7 @@ impl Server {
         })
     }
 
-    /// Sends one request; its answer as JSON.
+    /// Sends one request. Returns the answer as JSON.
     pub(crate) async fn call(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
         let body = if body.is_null() {
             String::new()
@@ -174,7 +175,7 @@ impl Server {
         }
     }
 
-    /// Resident memory of the server and of its reaper, in bytes.
+    /// Returns the resident memory of the server and of its reaper, in bytes.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let id = self.child.id();
         let children =
@@ -186,7 +187,7 @@ impl Server {
         all.map(resident_bytes).sum()
     }
 
-    /// Ends it the way a crash does.
+    /// Ends the server the way a crash does.
     pub(crate) fn kill(mut self) {
         self.end();
     }
@@ -242,7 +243,7 @@ pub(crate) fn serve_bare() -> Result<()> {
     })
 }
 
-/// A new directory below the build directory: on a disk, as a user's would be.
+/// Creates a directory below the build directory: on a disk, as a user's would be.
 pub(crate) fn data_dir(name: &str) -> Result<PathBuf> {
     let dir = crate::output_dir()
         .join("data")

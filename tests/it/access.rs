@@ -178,7 +178,7 @@ async fn the_last_admin_cannot_be_locked_out() {
         .unwrap()
         .to_owned();
     let soon = Timestamp::now().plus_millis(3_600_000);
-    // A key that will expire does not count as the last admin key.
+    // An admin key that will expire does not keep the hive from a lockout.
     app.post(
         KEYS,
         &json!({"user": "eve", "role": "admin", "new_user": true, "expires_at": soon}),

@@ -149,7 +149,7 @@ async fn verdict(app: &TestApp, method: &str, template: &str, caller: &Caller) -
     let answer = app.send(request).await;
     let what = format!("{method} {template} for {}", caller.name);
     if ![401, 403].contains(&answer.status) {
-        // A request that names nothing and has a broken body must not succeed.
+        // A request that names nothing and has a broken body must not cause a server error.
         // (503: the machine of the test may not be healthy.)
         let fine = answer.status < 500 || (answer.status, template) == (503, "/health");
         assert!(fine, "{what}: {answer:?}");

@@ -131,7 +131,7 @@ async fn who_waits_gets_the_place_that_becomes_free() {
     let (holds, waits) = (wait_for(&app, &id), wait_for(&app, &id));
     let others = async {
         app.until_in_hand(2).await;
-        // One more is one too many, and need not wait for the answer.
+        // A further request is one too many, and need not wait for the answer.
         wait_for(&app, &id).await.refuses(503, "overloaded");
         let cancel = format!("/api/v1/tasks/{id}/cancel");
         app.post(&cancel, &json!({})).await.is(200);

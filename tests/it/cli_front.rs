@@ -1,4 +1,4 @@
-//! One program: `deia` serves and operates; Ctrl-C and a broken standard output
+//! The one program: `deia` serves and operates; Ctrl-C and a broken standard output
 //! behave alike in every command.
 
 use std::{

@@ -16,7 +16,7 @@ use crate::{
     support::block_until,
 };
 
-/// Nothing listens there: what is told comes from before the first request.
+/// Arguments with a URL where nothing listens: any output precedes the first request.
 const NOWHERE: [&str; 4] = ["--url", "http://127.0.0.1:9", "--data-dir", "none"];
 
 /// Waits until the process handles SIGINT.

@@ -192,7 +192,7 @@ fn following_outlives_a_restart_of_the_server() {
     let id = hive.submit(&["x", "--type", "chatty"]);
     let mut follower = Follower::of(&hive, &[&id]);
     assert_eq!(follower.line(), "try 1\n");
-    // What runs is given back, and begins again.
+    // The running task is given back, and begins again.
     hive.admin(&["system", "restart", "--yes"]).ok();
     assert_eq!(follower.line(), "try 2\n");
     fs::write(hive.path("go"), "").unwrap();

@@ -51,7 +51,7 @@ struct Load {
 }
 
 impl Load {
-    /// One client: sends one task after the other; a task that was not
+    /// Sends one task after the other, as one client; a task that was not
     /// acknowledged is sent again, with the same key, to the next server.
     async fn client(&self, app: &TestApp, unanswered: &Mutex<Vec<usize>>) {
         loop {

@@ -103,7 +103,7 @@ async fn a_request_that_is_limited_or_shed_is_not_invited_to_send_a_body() {
         app.get("/api/v1/queue").await.body["totals"]["running"] == 1
     })
     .await;
-    // One drain waits in the only place for writes; one submission took the budget.
+    // A drain waits in the only place for writes; a submission took the budget.
     let drain = json!({"wait_ms": 50_000});
     let waits = app.request_as(&app.admin, reqwest::Method::POST, "/api/v1/queue/drain");
     let waits = tokio::spawn(waits.json(&drain).send());
@@ -117,7 +117,7 @@ async fn a_request_that_is_limited_or_shed_is_not_invited_to_send_a_body() {
     let write = head(&app.admin, "POST /api/v1/queue/resume", "");
     assert_eq!(statuses(&head_alone(&app, &write)), [503]);
     let submit = head(&app.admin, "POST /api/v1/tasks/submit", "");
-    // One a second: of many in a row, one soon comes too early.
+    // The rate is one a second: of many in a row, one soon comes too early.
     let limited = (0..100).any(|_| {
         let mut stream = connect(&app);
         stream.write_all(submit.as_bytes()).unwrap();
@@ -137,7 +137,7 @@ async fn a_request_that_is_limited_or_shed_is_not_invited_to_send_a_body() {
 async fn a_request_whose_body_is_wanted_is_invited_once_and_answered() {
     let app = TestApp::start().await;
     let submit = "POST /api/v1/tasks/submit";
-    // One after the other on a connection that is kept.
+    // The requests come one after the other on a connection that is kept.
     let mut stream = connect(&app);
     for fields in ["", "expect: 100-CONTINUE\r\n", "Connection: close\r\n"] {
         let head = head(&app.admin, submit, fields);

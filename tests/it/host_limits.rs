@@ -285,7 +285,7 @@ async fn first_process_of_a_container_reaps_orphans_and_no_status_is_lost() {
     }
     app.until("no zombie is left", async |_| zombies_of(hive) == 0)
         .await;
-    // The limit stays in force, and programs still have their own status.
+    // No zombie appears afterwards, and programs still have their own status.
     assert_eq!(run(&app, "sleep 1.5; echo fine").await, "fine");
     let pid = nix::unistd::Pid::from_raw(hive);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();

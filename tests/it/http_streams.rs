@@ -112,7 +112,7 @@ async fn followers_are_limited_and_end_with_the_server() {
         Events::of(&app, path, None).await,
         Events::of(&app, path, None).await,
     );
-    // One caller has no more than a quarter of the places.
+    // A caller has no more than a quarter of the places.
     let refused = app.get(path).await.refuses(503, "overloaded");
     assert_ne!(refused.header("retry-after"), "");
     let (second, third) = (

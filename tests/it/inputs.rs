@@ -238,7 +238,7 @@ async fn full_shares_answer_429_and_a_full_queue_503_with_retry_after() {
     submit(&app.admin, &of_type("c")).await.is(202);
     let cancel = format!("/api/v1/tasks/{}/cancel", first.as_str().unwrap());
     app.post_as(&eve, &cancel, &Value::Null).await.is(200);
-    // One more type is too many, whether others use it or not.
+    // A further type is too many, even if others use it.
     let known = submit(&eve, &of_type("c")).await;
     let unknown = submit(&eve, &of_type("z")).await;
     assert_eq!((known.status, unknown.status), (422, 422));

@@ -446,7 +446,7 @@ async fn keys_are_rotated() {
     let (before, after) = (old.token(&claims), new.token(&claims));
     whoami(&app, &before).await.is(200);
     issuer.publish(&[&old, &new]);
-    // One second after the first attempt at the latest it is asked again.
+    // The issuer is asked again one second after the first attempt at the latest.
     app.until("the new key is known", async |app| {
         whoami(app, &after).await.status == 200
     })

@@ -132,7 +132,7 @@ async fn nothing_is_left_of_what_a_program_started() {
         app.until(script, async |_| sleeping(&seconds) == 0).await;
         goes_on(&app).await;
     }
-    // What has left the group of a program that ended well may go on, but not
+    // Processes that have left the group of a program that ended well may go on, but not
     // beyond the end of deia.
     let seconds = unique_sleep();
     let left = format!("setsid -f sleep {seconds} >&- 2>&-; echo ok");

@@ -31,7 +31,7 @@ impl Clients {
         }
     }
 
-    /// One client, which keeps its connections or makes a new one each time. It
+    /// Runs one client, which keeps its connections or makes a new one each time. The client
     /// repeats nothing: the first failed request is reported.
     async fn run(&self, keeps: bool) -> Result<(), String> {
         let idle = if keeps { usize::MAX } else { 0 };

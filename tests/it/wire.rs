@@ -289,7 +289,7 @@ async fn what_is_odd_and_right_is_served() {
     // The body has come: it needs no 100.
     let expected = [200, 200, 200, 200, 200, 200, 202, 202, 202, 200];
     assert_eq!(statuses, expected, "{came:#?}");
-    // One byte at a time is the same.
+    // The result is the same for one byte at a time.
     let mut stream = connect(&app);
     for byte in [&*requests[7], &*requests[9]].concat().bytes() {
         stream.write_all(&[byte]).unwrap();
