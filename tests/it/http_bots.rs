@@ -88,7 +88,7 @@ async fn a_draining_bot_finishes_what_it_has_and_stops() {
         .await
         .refuses(409, "bot_in_use");
     let drained_by_now = || async {
-        // The queue is notified once the tree was compared: a waiting task proves it.
+        // The bot has its order once the tree was compared: a task that keeps waiting shows it.
         let waiting = app.submit(&task("waiting")).await;
         let path = format!("/api/v1/tasks/{waiting}/result?wait_ms=1500");
         app.get(&path).await.refuses(409, "task_not_finished");

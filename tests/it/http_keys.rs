@@ -234,7 +234,7 @@ async fn rotation_gives_no_more_than_the_caller_has() {
     let (expiring, itself) = make(with("expires_at", end.into())).await;
     let (held, held_itself) = make(with("allow_ips", json!(["127.0.0.0/8"]))).await;
 
-    // A caller can rotate neither another key nor its own this way.
+    // A key that expires can extend neither another key nor itself.
     let later = json!({"expires_at": "2100-01-01T00:00:00Z"});
     for (rotate, body) in [
         (&endless, &Value::Null),
