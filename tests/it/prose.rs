@@ -10,7 +10,15 @@ const OPENINGS: [&str; 12] = [
 ];
 
 /// Sources whose comments follow the rule.
-const FOLDERS: [&str; 6] = ["actors", "benches", "clients/rust", "framer", "fuzz", "src"];
+const FOLDERS: [&str; 7] = [
+    "actors",
+    "benches",
+    "clients/rust",
+    "framer",
+    "fuzz",
+    "src",
+    "tests",
+];
 /// Built code among them.
 const BUILT: &str = "/target/";
 

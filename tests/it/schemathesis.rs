@@ -2,7 +2,7 @@
 //! request that is refused, no invalid one that is accepted, and no answer that the
 //! document does not have.
 //!
-//! Where Schemathesis is not installed the test says so and is skipped; with
+//! Without Schemathesis the test says so and is skipped; with
 //! `DEIA_TEST_SCHEMATHESIS=must` it fails instead.
 
 use std::{

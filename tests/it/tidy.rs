@@ -123,6 +123,46 @@ fn files_are_short_and_finished() {
     forbid(&all_sources(), &marks, "unfinished");
 }
 
+/// Returns the paths in backticks that have a folder of the workspace in front.
+fn paths(text: &str) -> Vec<&str> {
+    const TOPS: [&str; 5] = ["actors/", "src/", "clients/", "tests/", "config/"];
+    let quoted = text.split('`').skip(1).step_by(2);
+    let is_path = |text: &&str| TOPS.iter().any(|top| text.starts_with(top));
+    quoted
+        .filter(is_path)
+        .filter(|path| !path.contains(['<', '*', ' ', '{']))
+        .collect()
+}
+
+#[test]
+fn paths_of_the_architecture_page_exist() {
+    let text = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let found = paths(&text);
+    assert!(found.len() > 10, "{found:?}");
+    for path in found {
+        // A path without an ending of its own may be below `actors/hive`.
+        let there = [path.to_owned(), format!("actors/hive/src/{path}")];
+        assert!(
+            there.iter().any(|path| root().join(path).exists()),
+            "docs/architecture.md names {path}, which is not there"
+        );
+    }
+}
+
+#[test]
+fn decisions_that_sources_name_exist() {
+    let count = fs::read_dir(root().join("docs/decisions")).unwrap().count();
+    for (name, text) in all_sources() {
+        for rest in text.split("(decision ").skip(1) {
+            let number: usize = rest.split(')').next().unwrap().parse().unwrap_or(0);
+            assert!(
+                (1..=count).contains(&number),
+                "{name}: there is no decision {number}"
+            );
+        }
+    }
+}
+
 #[test]
 fn parents_hold_no_logic() {
     for name in [

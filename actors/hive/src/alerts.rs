@@ -3,7 +3,7 @@
 //! Every few seconds the watcher compares the conditions that hold with the open alerts,
 //! and records the difference. Alerts follow from the state of the hive and not from its
 //! events: a full disk causes none, and a state that is looked at again cannot be missed
-//! (decision 49). Losing this subsystem delays alerts; the next look finds what was missed.
+//! (decision 47). Losing this subsystem delays alerts; the next look finds what was missed.
 
 mod api;
 mod conditions;

@@ -21,7 +21,7 @@ use crate::{
 ///
 /// Each has a constructor `declare(&Deps, &mut TreeBuilder, ..) -> Self` besides, which
 /// adds its actors to the tree and takes the subsystems that it needs: what a subsystem
-/// knows of others is written in its signature (decision 48).
+/// knows of others is written in its signature (decision 46).
 pub(crate) trait Subsystem: Send + Sync {
     /// Handles the changes of a commit. Runs on the thread of the store's writer, before the next
     /// commit, so it only forwards them. A notice may be lost: code that relies on one also

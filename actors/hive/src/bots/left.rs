@@ -34,7 +34,7 @@ impl Left {
     }
 
     /// Records the reports, then gives back the other tasks of the bot: those that it received and
-    /// never began. Restricted to tasks started before `started_before`, if given.
+    /// never began, and, if its thread is blocked, those that it could not report. Restricted to tasks started before `started_before`, if given.
     ///
     /// # Errors
     /// The store does not work.

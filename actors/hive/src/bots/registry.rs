@@ -1,5 +1,7 @@
 //! Observations of every bot, for display and health. Bots and their launcher write them, everyone
-//! reads them. They are lost with the process: nothing depends on them.
+//! reads them. They are lost with the process. Display and health aside, only the reports that a
+//! bot left and the processes of its programs are acted on, and a new process settles those
+//! from the store.
 
 use std::{
     fmt,
