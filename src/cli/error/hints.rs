@@ -278,6 +278,7 @@ fn see_what_there_is(problem: &Problem, nearest: &[String]) -> String {
         Some("key") => "deia key list",
         Some("user") => "deia user list",
         Some("secret") => "deia secret list",
+        Some("alert") => "deia alerts --all",
         Some("supervised child") => "deia supervisors",
         _ => "deia bot list, deia task list",
     };

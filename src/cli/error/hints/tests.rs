@@ -147,6 +147,7 @@ fn advice_on_a_missing_thing_names_its_list_and_the_nearest() {
             "deia user list; create one: deia user add, or --new-user of deia key create",
         ),
         ("task", &[], "deia task list"),
+        ("alert", &[], "deia alerts --all"),
     ] {
         let problem = Problem {
             status: 404,
