@@ -19,17 +19,22 @@ pub(super) struct Reloads {
 /// Reads the certificate and the settings again whenever SIGHUP comes.
 pub(super) async fn reload_on_hangup(mut hangup: Signal, reloads: Reloads) {
     while hangup.recv().await.is_some() {
-        if let Some(tls) = &reloads.tls {
-            tls.reload();
+        if let Some(tls) = reloads.tls.clone() {
+            // Files may be on a disk that hangs, and this thread supervises the tree.
+            if let Err(error) = tokio::task::spawn_blocking(move || tls.reload()).await {
+                tracing::error!(%error, "SIGHUP: the reload of the certificate failed");
+            }
         }
-        reload_settings(reloads.hive.wait().await, &reloads.restart);
+        reload_settings(reloads.hive.wait().await, reloads.restart.clone()).await;
     }
 }
 
 /// Reads the settings again and puts the live keys in force. Settings with a mistake change
 /// nothing.
-fn reload_settings(hive: &Hive, restart: &Restart) {
-    let loaded = restart.settings().load();
+async fn reload_settings(hive: &Hive, restart: Arc<Restart>) {
+    // As above: off this thread.
+    let loading = tokio::task::spawn_blocking(move || restart.settings().load());
+    let loaded = loading.await.unwrap_or_else(|error| Err(error.into()));
     let reloaded = loaded.and_then(|loaded| Ok(hive.reload(loaded)?));
     match reloaded {
         Ok(Reloaded { live, at_restart }) => {
