@@ -5,30 +5,43 @@
 //! losing either loses nothing, as both are rebuilt from the store.
 
 mod api;
+mod attach;
 pub(crate) mod attempt;
 mod attempt_span;
 mod bot;
+mod circuit;
+mod circuit_gauge;
 mod clerk;
 pub(crate) mod command;
 pub(crate) mod executor;
 mod fault;
+mod http;
 mod intake;
 mod launcher;
 mod left;
 mod lifecycle;
+mod llm;
 pub(crate) mod log;
 mod log_event;
+mod measurer;
+mod meters;
 pub(crate) mod output;
+mod ports;
+mod probe;
+mod program;
 mod progress;
 pub(crate) mod reaper_handle;
 mod reconcile;
 mod registry;
+mod remote;
 mod seed;
+mod service;
 pub(crate) mod simulated;
 mod status;
 mod subsystem;
+mod worker;
 
-pub use api::{BotsApi, PutBot};
+pub use api::{BotsApi, PutBot, PutHow};
 #[cfg(test)]
 pub(crate) use bot::BotActor;
 pub(crate) use clerk::Clerk;
@@ -36,6 +49,7 @@ pub(crate) use launcher::{BotsChanged, Follow, Launcher, StopEverything, TaskCan
 pub(crate) use lifecycle::{LauncherDeps, ManagedBots};
 pub(crate) use output::Outputs;
 pub(crate) use registry::{BotRegistry, Trouble};
+pub use remote::RemoteWork;
 pub(crate) use seed::seed_bots;
 pub(crate) use status::observed_status;
 pub(crate) use subsystem::{BotNeeds, Bots};

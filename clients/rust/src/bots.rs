@@ -1,7 +1,8 @@
 //! Bots.
 
-use deia_model::{Bot, BotName, BotSpec, Page};
+use deia_model::{Bot, BotFilter, BotName, BotSpec, Page, TaskId};
 use reqwest::Method;
+use serde::Serialize;
 
 use super::{Client, ClientError, LogLines};
 
@@ -35,7 +36,42 @@ impl Client {
             .await
     }
 
-    /// Creates a bot or replaces its specification, if `when` holds.
+    /// Lists the selected bots, by name.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn select_bots(&self, filter: &BotFilter) -> Result<Page<Bot>, ClientError> {
+        let call = self.get(&["api", "v1", "bots"]);
+        let call = call.query("group", filter.group.as_deref());
+        let labels = filter.labels.iter();
+        labels
+            .fold(call, |call, (key, value)| {
+                call.query("label", Some(format!("{key}={value}")))
+            })
+            .answer()
+            .await
+    }
+
+    /// Creates a bot or replaces its specification, if `when` holds, and gives the tasks that it
+    /// runs back at once.
+    ///
+    /// # Errors
+    /// A problem with status 412 if `when` does not hold.
+    pub async fn put_bot_now(
+        &self,
+        name: &BotName,
+        spec: &BotSpec,
+        when: PutIf,
+    ) -> Result<Bot, ClientError> {
+        self.call(Method::PUT, &["api", "v1", "bots", name.as_str()])
+            .query("now", Some(true))
+            .put_if(when)
+            .json(spec)?
+            .answer()
+            .await
+    }
+
+    /// Creates a bot or replaces its specification, if `when` holds. Running tasks end first.
     ///
     /// # Errors
     /// A problem with status 412 if `when` does not hold.
@@ -88,6 +124,30 @@ impl Client {
     /// [`ClientError`].
     pub async fn drain_bot(&self, name: &BotName) -> Result<Bot, ClientError> {
         self.post(&["api", "v1", "bots", name.as_str(), "drain"])
+            .answer()
+            .await
+    }
+
+    /// Sends a line of text to the program of a bot, about that task if one is given.
+    ///
+    /// # Errors
+    /// A problem with code `bot_takes_no_input` if no program of the bot reads lines now, or the
+    /// bot does not run the task.
+    pub async fn send_bot_input(
+        &self,
+        name: &BotName,
+        text: &str,
+        task: Option<TaskId>,
+    ) -> Result<Bot, ClientError> {
+        #[derive(Serialize)]
+        struct Input<'a> {
+            text: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            task_id: Option<TaskId>,
+        }
+        let task_id = task;
+        self.post(&["api", "v1", "bots", name.as_str(), "input"])
+            .json(&Input { text, task_id })?
             .answer()
             .await
     }

@@ -1,8 +1,8 @@
 //! The event log.
 
-use deia_model::{Event, Page, PageRequest, Timestamp};
+use deia_model::{Event, Page, PageRequest, TaskType, Timestamp};
 
-use super::{Client, ClientError};
+use super::{Client, ClientError, transport::Call};
 
 /// A query for events. An event must match every field that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +13,10 @@ pub struct EventQuery {
     pub target: Option<String>,
     /// The actor.
     pub actor: Option<String>,
+    /// Type of the task.
+    pub task_type: Option<TaskType>,
+    /// Tags of the task, all of them.
+    pub tags: Vec<String>,
     /// Recorded at this time or later.
     pub after: Option<Timestamp>,
     /// Recorded before this time.
@@ -31,13 +35,22 @@ impl Client {
         page: &PageRequest,
     ) -> Result<Page<Event>, ClientError> {
         self.gather(page, || {
-            self.get(&["api", "v1", "events"])
-                .query("action", query.action.as_ref())
-                .query("target", query.target.as_ref())
-                .query("actor", query.actor.as_ref())
+            self.events_call(query)
                 .query("after", query.after)
                 .query("before", query.before)
         })
         .await
+    }
+
+    /// Creates a request for the events that match, whenever they were recorded.
+    pub(super) fn events_call(&self, query: &EventQuery) -> Call<'_> {
+        let call = self
+            .get(&["api", "v1", "events"])
+            .query("action", query.action.as_ref())
+            .query("target", query.target.as_ref())
+            .query("actor", query.actor.as_ref())
+            .query("task_type", query.task_type.as_ref());
+        let tags = query.tags.iter();
+        tags.fold(call, |call, tag| call.query("tag", Some(tag)))
     }
 }

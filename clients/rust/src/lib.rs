@@ -23,32 +23,47 @@
 //! ```
 
 mod alerts;
+mod audit;
 mod bots;
 mod builder;
 mod error;
 mod events;
+mod follow;
 mod keys;
+mod messages;
 mod output;
+mod output_follow;
 mod paging;
 mod queue;
+mod resume;
 mod secrets;
+mod sessions;
 mod stream;
 mod system;
 mod tasks;
 mod transport;
 mod users;
+mod webhooks;
 mod wire;
+mod work;
+mod worker;
 
+pub use audit::{AuditExportFormat, AuditExportStream};
 pub use bots::PutIf;
 pub use builder::{Client, ClientBuilder, DEFAULT_URL, is_local};
 pub use error::{ClientError, Missing, Problem};
 pub use events::EventQuery;
-pub use output::{OutputPlace, OutputStream};
+pub use follow::{EventFollower, Followed};
+pub use output::{OutputPlace, OutputRange, OutputStream};
+pub use output_follow::{FollowedOutput, OutputFollower};
 pub use queue::Selection;
 pub use stream::{ServerEvent, ServerEvents};
 pub use wire::{
-    Arbiter, BatchAccepted, CanI, CanIRequest, Changed, CreatedKey, Drained, EndedSessions,
-    ExitCode, Items, LastExit, LogLines, NewKeyRequest, NewUserRequest, NodeKind, NodeState, Probe,
-    RoleInfo, RotateKeyRequest, SchemaEntry, SchemaList, Secret, SessionView, Strategy,
-    SupervisorAction, SupervisorNode, Suspended, TaskState, UserChangeRequest, WhoAmI,
+    Arbiter, AuditKey, BatchAccepted, CanI, CanIRequest, Changed, CreatedKey,
+    DisableWebhookRequest, Drained, EndSessionRequest, EndedSessions, ExitCode, Items, LastExit,
+    LogLines, NewAuditEvent, NewKeyRequest, NewUserRequest, NodeKind, NodeState, Probe,
+    RecordedAuditEvent, ReplayRequest, RoleInfo, RotateKeyRequest, RotateWebhookSecretRequest,
+    SchemaEntry, SchemaList, Secret, SessionView, Strategy, SupervisorAction, SupervisorNode,
+    Suspended, TaskState, UserChangeRequest, WhoAmI,
 };
+pub use worker::{Assignment, Completion, Failure, Worker};

@@ -1,11 +1,11 @@
 //! The output of the program of a task, while it runs.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use deia_model::TaskId;
 use reqwest::{
-    Response,
-    header::{HeaderMap, HeaderName},
+    Response, StatusCode,
+    header::{CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue},
 };
 
 use super::{Client, ClientError};
@@ -20,6 +20,25 @@ pub struct OutputPlace {
     pub attempt: Option<u32>,
     /// Offset of the first byte.
     pub offset: u64,
+}
+
+/// A range of bytes of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputRange {
+    /// From the first of these bytes to the last one, or to the end.
+    From(u64, Option<u64>),
+    /// So many bytes at the end.
+    Last(u64),
+}
+
+impl fmt::Display for OutputRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::From(first, Some(last)) => write!(f, "{first}-{last}"),
+            Self::From(first, None) => write!(f, "{first}-"),
+            Self::Last(n) => write!(f, "-{n}"),
+        }
+    }
 }
 
 /// The output of one attempt, as a stream.
@@ -53,20 +72,68 @@ impl Client {
             .query("follow", Some(follow))
             .stream()
             .await?;
+        // A program may print nothing for hours.
+        let silence_max = (!follow).then_some(self.timeout);
+        self.output_of(response, from.offset, silence_max)
+    }
+
+    /// Returns a range of the output of an attempt that is over, of the last one when `attempt` is
+    /// absent; `None` while the attempt runs: its output has no parts yet.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a problem with code `beyond_output` if the output does not go that far.
+    pub async fn task_output_range(
+        &self,
+        id: TaskId,
+        attempt: Option<u32>,
+        range: OutputRange,
+    ) -> Result<Option<OutputStream>, ClientError> {
+        let value = HeaderValue::from_str(&format!("bytes={range}"));
+        let value = value.map_err(|error| self.protocol(error.to_string()))?;
+        let response = self
+            .get(&["api", "v1", "tasks", &id.to_string(), "output"])
+            .query("attempt", attempt)
+            .query("follow", Some(false))
+            .range(value)
+            .stream()
+            .await?;
+        let first = match response.status() {
+            StatusCode::PARTIAL_CONTENT => first_byte(response.headers())
+                .ok_or_else(|| self.protocol(format!("its answer has no {CONTENT_RANGE}")))?,
+            _ => 0,
+        };
+        let is_part = response.status() == StatusCode::PARTIAL_CONTENT;
+        let stream = self.output_of(response, first, Some(self.timeout))?;
+        // The end of an empty output is all of it.
+        Ok((is_part || stream.is_over).then_some(stream))
+    }
+
+    fn output_of(
+        &self,
+        response: Response,
+        position: u64,
+        silence_max: Option<Duration>,
+    ) -> Result<OutputStream, ClientError> {
         let number = |name: &HeaderName| number(response.headers(), name);
         let Some(attempt) = number(&ATTEMPT).and_then(|n| u32::try_from(n).ok()) else {
             return Err(self.protocol(format!("its answer has no {ATTEMPT}")));
         };
         Ok(OutputStream {
             attempt,
-            position: from.offset,
+            position,
             is_over: number(&LENGTH).is_some(),
-            // A program may print nothing for hours.
-            silence_max: (!follow).then_some(self.timeout),
+            silence_max,
             client: self.clone(),
             response,
         })
     }
+}
+
+/// Returns the first byte of a part.
+fn first_byte(headers: &HeaderMap) -> Option<u64> {
+    let range = headers.get(CONTENT_RANGE)?.to_str().ok()?;
+    let (first, _) = range.strip_prefix("bytes ")?.split_once('-')?;
+    first.parse().ok()
 }
 
 impl OutputStream {

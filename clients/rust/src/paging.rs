@@ -1,12 +1,67 @@
 //! Lists that are longer than a page, and pages that are shorter than requested.
 
-use deia_model::{Page, PageRequest};
-use serde::de::DeserializeOwned;
+use deia_model::{AuditPage, Page, PageRequest};
+use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{Client, ClientError, transport::Call};
 
 /// Maximum number of items in one page of the hive.
 const PAGE_MAX: u32 = 1_000;
+
+/// A page that others can be joined to.
+pub(super) trait Joined: DeserializeOwned {
+    /// Returns the number of items.
+    fn len(&self) -> usize;
+    /// Returns the cursor of the next page.
+    fn next_cursor(&mut self) -> &mut Option<String>;
+    /// Adds the next page.
+    fn join(&mut self, next: Self);
+}
+
+impl<T: DeserializeOwned> Joined for Page<T> {
+    fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    fn next_cursor(&mut self) -> &mut Option<String> {
+        &mut self.next_cursor
+    }
+
+    fn join(&mut self, next: Self) {
+        self.items.extend(next.items);
+        self.next_cursor = next.next_cursor;
+    }
+}
+
+impl Joined for AuditPage {
+    fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    fn next_cursor(&mut self) -> &mut Option<String> {
+        &mut self.next_cursor
+    }
+
+    /// The earlier page says how far the index was: with that of the later one, records in
+    /// between would be taken for absent.
+    fn join(&mut self, next: Self) {
+        self.items.extend(next.items);
+        self.next_cursor = next.next_cursor;
+        for part in next.unreadable {
+            if !self.unreadable.contains(&part) {
+                self.unreadable.push(part);
+            }
+        }
+    }
+}
+
+/// The part of a page that says if there is anything.
+#[derive(Deserialize)]
+struct Rest {
+    items: Vec<serde::de::IgnoredAny>,
+    #[serde(default)]
+    next_cursor: Option<String>,
+}
 
 impl Client {
     /// Follows pages until there are `page.limit` items or none are left: a page may be
@@ -15,44 +70,48 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`], also when a page leads to itself.
-    pub(super) async fn gather<'c, T: DeserializeOwned>(
+    pub(super) async fn gather<'c, P: Joined>(
         &'c self,
         page: &PageRequest,
         list: impl Fn() -> Call<'c>,
-    ) -> Result<Page<T>, ClientError> {
+    ) -> Result<P, ClientError> {
         let wanted = page.limit as usize;
-        let mut all = Page {
-            items: Vec::new(),
-            next_cursor: page.cursor.clone(),
-        };
+        let (mut all, mut cursor) = (None::<P>, page.cursor.clone());
         loop {
-            let left = wanted.saturating_sub(all.items.len());
+            let left = wanted.saturating_sub(all.as_ref().map_or(0, Joined::len));
             let limit = u32::try_from(left).unwrap_or(u32::MAX).min(PAGE_MAX);
-            let more: Page<T> = list()
+            let mut more: P = list()
                 .query("limit", Some(limit))
-                .query("cursor", all.next_cursor.as_ref())
+                .query("cursor", cursor.as_ref())
                 .answer()
                 .await?;
-            if more.next_cursor.is_some() && more.next_cursor == all.next_cursor {
+            let next = more.next_cursor().clone();
+            if next.is_some() && next == cursor {
                 return Err(self.protocol("its next page is the same page".into()));
             }
-            all.items.extend(more.items);
-            all.next_cursor = more.next_cursor;
-            if all.next_cursor.is_none() {
-                return Ok(all);
+            let mut joined = match all.take() {
+                None => more,
+                Some(mut before) => {
+                    before.join(more);
+                    before
+                }
+            };
+            if next.is_none() {
+                return Ok(joined);
             }
-            if all.items.len() >= wanted {
+            if joined.len() >= wanted {
                 // A full page has a cursor even if nothing comes after it.
-                let next: Page<serde_json::Value> = list()
+                let rest: Rest = list()
                     .query("limit", Some(1))
-                    .query("cursor", all.next_cursor.as_ref())
+                    .query("cursor", next.as_ref())
                     .answer()
                     .await?;
-                if next.items.is_empty() && next.next_cursor.is_none() {
-                    all.next_cursor = None;
+                if rest.items.is_empty() && rest.next_cursor.is_none() {
+                    *joined.next_cursor() = None;
                 }
-                return Ok(all);
+                return Ok(joined);
             }
+            (all, cursor) = (Some(joined), next);
         }
     }
 }

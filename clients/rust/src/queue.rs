@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use deia_model::{
-    EndReason, Priority, QueueStatus, TaskFilter, TaskId, TaskStatus, TaskType, Timestamp,
+    EndReason, Priority, QueueStatus, SessionId, TaskFilter, TaskId, TaskStatus, TaskType,
+    Timestamp,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -42,6 +43,9 @@ pub struct Selection {
     /// Tasks with these values in their metadata, as text.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
+    /// Tasks of this session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SessionId>,
     /// Tasks with this `dedup_key`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dedup_key: Option<String>,
@@ -74,6 +78,7 @@ impl From<TaskFilter> for Selection {
             reason: filter.end_reason,
             tags: filter.tags,
             metadata: filter.metadata.into_iter().collect(),
+            session_id: filter.session,
             dedup_key: filter.dedup_key,
             created_after: filter.created_after,
             created_before: filter.created_before,

@@ -29,6 +29,8 @@ pub struct ServerEvents {
     client: Client,
     response: Response,
     buffer: Vec<u8>,
+    last_id: Option<String>,
+    retry: Option<Duration>,
 }
 
 impl Client {
@@ -50,15 +52,40 @@ impl Client {
             .last_event_id(after)?
             .stream()
             .await?;
-        Ok(ServerEvents {
-            client: self.clone(),
-            response,
-            buffer: Vec::new(),
-        })
+        Ok(ServerEvents::new(self, response))
     }
 }
 
 impl ServerEvents {
+    pub(super) fn new(client: &Client, response: Response) -> Self {
+        Self {
+            client: client.clone(),
+            response,
+            buffer: Vec::new(),
+            last_id: None,
+            retry: None,
+        }
+    }
+
+    /// Returns the id with which to continue after all that was read; one may come without an
+    /// event.
+    pub fn last_id(&self) -> Option<&str> {
+        self.last_id.as_deref()
+    }
+
+    /// Returns the time after which the server wants to be asked again when the stream ends.
+    pub fn retry(&self) -> Option<Duration> {
+        self.retry
+    }
+
+    /// Takes a block in, and returns its event.
+    fn take(&mut self, text: &str) -> Option<ServerEvent> {
+        let block = parse(text);
+        self.last_id = block.id.or(self.last_id.take());
+        self.retry = block.retry.or(self.retry);
+        block.event
+    }
+
     /// Returns the next event; `None` when the server has ended the stream.
     ///
     /// # Errors
@@ -67,7 +94,7 @@ impl ServerEvents {
         loop {
             if let Some(at) = self.buffer.windows(2).position(|pair| pair == b"\n\n") {
                 let block: Vec<u8> = self.buffer.drain(..at + 2).collect();
-                match event(&String::from_utf8_lossy(&block)) {
+                match self.take(&String::from_utf8_lossy(&block)) {
                     Some(event) => return Ok(Some(event)),
                     None => continue,
                 }
@@ -91,16 +118,26 @@ impl ServerEvents {
     }
 }
 
-/// Parses a block of lines; `None` if it has only comments and settings.
-fn event(block: &str) -> Option<ServerEvent> {
+/// A block of lines.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Block {
+    /// `None` if the block has only comments and settings.
+    event: Option<ServerEvent>,
+    id: Option<String>,
+    retry: Option<Duration>,
+}
+
+/// Parses a block of lines.
+fn parse(block: &str) -> Block {
     let mut event = ServerEvent::default();
-    let mut has_data = false;
+    let (mut id, mut retry, mut has_data) = (None, None, false);
     for line in block.lines() {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
             "event" => value.clone_into(&mut event.kind),
-            "id" => value.clone_into(&mut event.id),
+            "id" => id = Some(value.to_owned()),
+            "retry" => retry = value.parse().ok().map(Duration::from_millis),
             "data" => {
                 if std::mem::replace(&mut has_data, true) {
                     event.data.push('\n');
@@ -110,7 +147,12 @@ fn event(block: &str) -> Option<ServerEvent> {
             _ => {}
         }
     }
-    has_data.then_some(event)
+    event.id = id.clone().unwrap_or_default();
+    Block {
+        event: has_data.then_some(event),
+        id,
+        retry,
+    }
 }
 
 #[cfg(test)]
@@ -136,7 +178,24 @@ mod tests {
             (": heartbeat\n\n", None),
             ("retry: 1000\n\n", None),
         ] {
-            assert_eq!(event(block), expected, "{block}");
+            assert_eq!(parse(block).event, expected, "{block}");
+        }
+    }
+
+    #[test]
+    fn ids_and_retries_come_without_events() {
+        let block = |id: Option<&str>, retry| Block {
+            event: None,
+            id: id.map(Into::into),
+            retry,
+        };
+        let second = Some(Duration::from_secs(1));
+        for (text, expected) in [
+            (": heartbeat\nid: 1.7\n\n", block(Some("1.7"), None)),
+            ("retry: 1000\nid: 1.7\n\n", block(Some("1.7"), second)),
+            ("retry: soon\n\n", block(None, None)),
+        ] {
+            assert_eq!(parse(text), expected, "{text}");
         }
     }
 }

@@ -239,6 +239,7 @@ fn filtered<'c>(call: Call<'c>, filter: &TaskFilter) -> Call<'c> {
         .query("bot", filter.bot.as_ref())
         .query("submitter", filter.submitter.as_ref())
         .query("reason", filter.end_reason.map(|reason| reason.as_str()))
+        .query("session_id", filter.session)
         .query("dedup_key", filter.dedup_key.as_ref())
         .query("created_after", filter.created_after)
         .query("created_before", filter.created_before);

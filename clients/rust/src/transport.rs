@@ -6,13 +6,13 @@ use std::{io, sync::atomic::Ordering, time::Duration};
 use reqwest::{
     Method, StatusCode,
     header::{
-        AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, LOCATION,
-        RETRY_AFTER,
+        ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
+        LOCATION, RANGE, RETRY_AFTER,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Client, ClientError, Problem, PutIf};
+use super::{Client, ClientError, Problem, PutIf, ServerEvents};
 
 /// Maximum size of a refusal, in bytes.
 const MAX_PROBLEM_BYTES: usize = 1 << 20;
@@ -187,6 +187,25 @@ impl Call<'_> {
         Ok(self)
     }
 
+    /// Asks for the stream of an operation that answers in pages as well.
+    pub(super) fn accepting_events(mut self) -> Self {
+        let events = HeaderValue::from_static("text/event-stream");
+        self.headers.push((ACCEPT, events));
+        self
+    }
+
+    /// Asks for a range of bytes.
+    pub(super) fn range(mut self, range: HeaderValue) -> Self {
+        self.headers.push((RANGE, range));
+        self
+    }
+
+    /// Opens a stream of events.
+    pub(super) async fn events(self) -> Result<ServerEvents, ClientError> {
+        let client = self.client;
+        Ok(ServerEvents::new(client, self.stream().await?))
+    }
+
     /// Sets how long the hive may hold the request; extends the time-out by it.
     pub(super) fn waiting(mut self, wait: Duration) -> Self {
         self.wait = wait;
@@ -204,6 +223,11 @@ impl Call<'_> {
     /// Sends the request; ignores the body of the answer.
     pub(super) async fn done(self) -> Result<(), ClientError> {
         self.send().await.map(drop)
+    }
+
+    /// Sends the request and reads the bytes of the answer.
+    pub(super) async fn bytes(self) -> Result<Vec<u8>, ClientError> {
+        self.send().await
     }
 
     async fn send(self) -> Result<Vec<u8>, ClientError> {

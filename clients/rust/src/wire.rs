@@ -5,19 +5,25 @@
 //! look at are in `more`.
 
 mod access;
+mod audit;
 mod lists;
 mod secret;
+mod sessions;
 mod task_state;
 mod tree;
+mod webhooks;
 
 pub use access::{
     CanI, CanIRequest, CreatedKey, EndedSessions, NewKeyRequest, NewUserRequest, RoleInfo,
     RotateKeyRequest, SessionView, UserChangeRequest, WhoAmI,
 };
+pub use audit::{AuditKey, NewAuditEvent, RecordedAuditEvent};
 pub use lists::{BatchAccepted, Changed, Drained, Items, LogLines, Probe, SchemaEntry, SchemaList};
 pub use secret::Secret;
+pub use sessions::EndSessionRequest;
 pub use task_state::TaskState;
 pub use tree::{
     Arbiter, ExitCode, LastExit, NodeKind, NodeState, Strategy, SupervisorAction, SupervisorNode,
     Suspended,
 };
+pub use webhooks::{DisableWebhookRequest, ReplayRequest, RotateWebhookSecretRequest};

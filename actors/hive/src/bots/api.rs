@@ -4,16 +4,20 @@ use std::sync::Arc;
 
 use deia_ledger::{DeleteBot, Ledger, PutBot as PutBotCommand, SetDesired};
 use deia_model::{
-    Bot, BotDesired, BotName, BotRecord, BotSpec, BotStatus, Containment, ContainmentMeans,
-    Principal, Timestamp,
+    Bot, BotDesired, BotFilter, BotLiveness, BotName, BotRecord, BotSpec, BotStatus, Containment,
+    ContainmentMeans, Principal, Timestamp,
 };
 
 use super::{
     BotRegistry,
-    executor::factory_of,
+    executor::{Readiness, factory_of},
     log,
     log::{LogFollower, LogStart},
     observed_status,
+    output::Outputs,
+    ports,
+    registry::BotSnapshot,
+    remote::RemoteWork,
     subsystem::BotNeeds,
 };
 use crate::{
@@ -36,47 +40,82 @@ pub struct PutBot {
     pub created: bool,
 }
 
+/// The way in which a specification is put in place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PutHow {
+    /// Version that the bot must have; 0: none.
+    pub if_version: Option<u64>,
+    /// True if the running tasks are given back instead of being waited for.
+    pub at_once: bool,
+}
+
 /// Reads and changes bots.
 #[derive(Clone)]
 pub struct BotsApi {
     settings: Settings,
-    ledger: Ledger,
-    access: AccessApi,
-    registry: BotRegistry,
+    pub(super) ledger: Ledger,
+    pub(super) access: AccessApi,
+    pub(super) registry: BotRegistry,
+    work: RemoteWork,
     resolver: Arc<SecretResolver>,
     /// Means by which the processes of attempts are ended.
     containment: ContainmentMeans,
 }
 
 impl BotsApi {
-    pub(super) fn new(deps: &Deps, needs: &BotNeeds<'_>, registry: BotRegistry) -> Self {
+    pub(super) fn new(
+        deps: &Deps,
+        needs: &BotNeeds<'_>,
+        registry: BotRegistry,
+        outputs: &Outputs,
+    ) -> Self {
         Self {
             settings: deps.settings.clone(),
             ledger: deps.ledger.clone(),
             access: needs.access.clone(),
+            work: RemoteWork::new(
+                deps.settings.clone(),
+                deps.ledger.clone(),
+                needs.access.clone(),
+                registry.clone(),
+                outputs.clone(),
+            ),
             registry,
             resolver: needs.secrets.resolver().clone(),
             containment: needs.reaper.means(),
         }
     }
 
-    fn config(&self) -> Arc<Config> {
+    /// Returns the API of remote workers.
+    pub fn work(&self) -> &RemoteWork {
+        &self.work
+    }
+
+    pub(super) fn config(&self) -> Arc<Config> {
         self.settings.get()
     }
 
-    /// Creates a bot or replaces its specification. A running bot is restarted with the new one.
+    /// Creates a bot or replaces its specification. A running bot is restarted with the new one:
+    /// once its running tasks have ended, for `bots.replace_drain` at most, or `at_once`.
     ///
     /// # Errors
-    /// [`HiveError::Invalid`], a version other than `if_version`, or too many bots.
+    /// [`HiveError::Invalid`], a version other than the expected one, or too many bots.
     pub async fn put(
         &self,
         who: &Principal,
         name: BotName,
         spec: BotSpec,
-        if_version: Option<u64>,
+        how: PutHow,
     ) -> Result<PutBot, HiveError> {
+        let PutHow {
+            if_version,
+            at_once,
+        } = how;
         let mut violations = spec.violations();
         violations.extend(self.config().bots.secret_places().violations(&spec.secrets));
+        if violations.is_empty() {
+            violations = factory_of(&spec.executor).violations(&self.config());
+        }
         if !violations.is_empty() {
             return Err(HiveError::Invalid(violations));
         }
@@ -84,14 +123,16 @@ impl BotsApi {
         let config = self.config();
         let settings = &config.bots;
         let command = PutBotCommand {
-            name,
+            name: name.clone(),
             spec,
             actor: who.user.to_string(),
             if_version,
-            ports: (settings.first_port, settings.last_port),
+            ports: ports::of(&config).await,
             max_bots: settings.max_bots,
         };
-        let put = self.access.apply_for(who, command).await?;
+        self.registry.replace_at_once(&name, at_once);
+        let put = self.access.apply_for(who, command).await;
+        let put = put.inspect_err(|_| self.registry.replace_at_once(&name, false))?;
         Ok(PutBot {
             bot: Bot {
                 warnings,
@@ -99,6 +140,16 @@ impl BotsApi {
             },
             created: put.created,
         })
+    }
+
+    /// Returns the selected bots, by name.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn select(&self, filter: &BotFilter) -> Result<Vec<Bot>, HiveError> {
+        let bots = self.ledger.bots().await?.into_iter();
+        let selected = bots.filter(|record| filter.matches(&record.spec));
+        Ok(selected.map(|record| self.view(record)).collect())
     }
 
     /// Returns all bots, by name.
@@ -160,11 +211,19 @@ impl BotsApi {
             // The bot does not work: it is stopped first, so that it starts again.
             self.set_desired(who, name, BotDesired::Stopped).await?;
         }
+        let mut record = self.record(name).await?;
+        let port = match record.desired {
+            BotDesired::Stopped => ports::settle(&self.ledger, &self.config(), &mut record).await?,
+            // It may listen there itself.
+            _ => ports::Port::Free,
+        };
         self.set_desired(who, name, BotDesired::Launched).await?;
         self.registry.launched(name);
         let record = self.record(name).await?;
+        let mut warnings = self.warnings(&record.spec).await;
+        warnings.extend(port.warning());
         Ok(Bot {
-            warnings: self.warnings(&record.spec).await,
+            warnings,
             ..self.view(record)
         })
     }
@@ -243,6 +302,7 @@ impl BotsApi {
         );
         let finished = record.tasks_completed + record.tasks_failed;
         let places = f64::from(record.spec.capabilities.max_concurrent_tasks.max(1));
+        let (unreachable, liveness) = (unreachable_because(&seen), liveness_of(&seen));
         let starts_programs = record.spec.executor.starts_programs();
         Bot {
             id: record.name,
@@ -253,6 +313,11 @@ impl BotsApi {
             version: record.version,
             port: record.port,
             pids: seen.pids,
+            limits: record.spec.limits,
+            cpu_percent: seen.usage.map(|usage| rounded(usage.cpu_percent)),
+            memory_bytes: seen.usage.map(|usage| usage.memory_bytes),
+            descriptors: seen.usage.and_then(|usage| usage.descriptors),
+            processes: seen.usage.map(|usage| usage.processes),
             capabilities: record.spec.capabilities,
             success_rate: (finished > 0).then(|| record.tasks_completed as f64 / finished as f64),
             current_load: f64::from(seen.running) / places,
@@ -264,6 +329,15 @@ impl BotsApi {
             restarts: seen.restarts,
             last_exit: seen.last_exit,
             fault: seen.fault,
+            pause: seen.pause,
+            circuit: seen.circuit,
+            unreachable,
+            liveness,
+            idle_timeout_seconds: record.spec.idle_timeout_seconds,
+            probe: record.spec.probe,
+            group: record.spec.group,
+            labels: record.spec.labels,
+            template: record.spec.template,
             warnings: Vec::new(),
             containment: starts_programs.then(|| Containment::by(self.containment)),
         }
@@ -271,14 +345,35 @@ impl BotsApi {
 
     /// Returns the reasons why a bot of that specification could not run a task now.
     async fn warnings(&self, spec: &BotSpec) -> Vec<String> {
-        let Some(preflight) = factory_of(&spec.executor).preflight() else {
-            return Vec::new();
+        let program = match factory_of(&spec.executor).preflight() {
+            Some(preflight) => tokio::task::spawn_blocking(preflight).await.ok().flatten(),
+            None => None,
         };
-        let looked = tokio::task::spawn_blocking(preflight).await;
         let unresolved = self.resolver.resolve(&spec.secrets).await.err();
-        let program = looked.ok().flatten().into_iter();
+        let program = program.into_iter();
         program
             .chain(unresolved.map(|secret| secret.to_string()))
             .collect()
+    }
+}
+
+/// Returns a percentage with one decimal.
+fn rounded(percent: f64) -> f64 {
+    (percent * 10.0).round() / 10.0
+}
+
+/// Returns the reason why the bot can be given no tasks, as its executor and its probes say.
+fn unreachable_because(seen: &BotSnapshot) -> Option<String> {
+    let reason = seen.readiness.reason().or(seen.probed.reason());
+    reason.filter(|_| seen.up).map(str::to_owned)
+}
+
+/// Returns the parts of a bot that live.
+fn liveness_of(seen: &BotSnapshot) -> BotLiveness {
+    let is_reached = seen.readiness == Readiness::Ready && seen.probed.lets_pass();
+    BotLiveness {
+        process: (!seen.pids.is_empty()).then_some(true),
+        channel: seen.up && seen.trouble.is_none() && is_reached,
+        progress_at: seen.progress_at,
     }
 }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use deia_model::AttemptEnd;
+use deia_model::{AttemptEnd, FailureClass, Timestamp};
 use tokio::sync::watch;
+
+use super::output::SpoolError;
 
 /// Reason to end a running attempt early.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +16,18 @@ pub(crate) enum StopCause {
     TimedOut {
         /// The limit, in seconds.
         after_seconds: u64,
+    },
+    /// The attempt neither wrote output nor reported progress.
+    Idle {
+        /// The limit, in seconds.
+        for_seconds: u64,
+    },
+    /// The attempt used more than a limit of its bot allows.
+    OverLimit {
+        /// Class of the failure.
+        class: FailureClass,
+        /// The limit, and what was used.
+        words: Arc<str>,
     },
     /// The bot, or the whole server, is stopping.
     BotStopping,
@@ -62,6 +76,13 @@ pub(crate) struct ExecutionResult {
     /// Stage in which a fault of the bot ended the attempt; `None` without such a
     /// fault.
     pub(crate) fault: Option<FaultPhase>,
+    /// Class of the failure; `None` without one.
+    pub(crate) class: Option<FailureClass>,
+    /// True if nothing is to be reported: the end is recorded already, or the lease goes on
+    /// without the bot.
+    pub(crate) is_settled: bool,
+    /// End of the pause that came with a refusal; `None` for the default.
+    pub(crate) paused_until: Option<Timestamp>,
 }
 
 impl ExecutionResult {
@@ -77,6 +98,18 @@ impl ExecutionResult {
             tokens_used: None,
             cost_cents: None,
             fault: None,
+            class: None,
+            is_settled: false,
+            paused_until: None,
+        }
+    }
+
+    /// Returns the result of an attempt whose end was recorded elsewhere, as it was reported;
+    /// `None` if the attempt goes on without the bot.
+    pub(crate) fn settled(reported: Option<Self>) -> Self {
+        Self {
+            is_settled: true,
+            ..reported.unwrap_or_else(|| Self::bare(AttemptEnd::GivenBack, 0))
         }
     }
 
@@ -90,9 +123,21 @@ impl ExecutionResult {
 
     /// Returns a failure for this reason.
     pub(crate) fn failed(error: impl Into<String>, execution_time_ms: u64) -> Self {
+        Self::failed_as(FailureClass::Internal, error, execution_time_ms)
+    }
+
+    /// Returns a failure of that class, with the end that the class leads to.
+    pub(crate) fn failed_as(
+        class: FailureClass,
+        error: impl Into<String>,
+        execution_time_ms: u64,
+    ) -> Self {
+        let end = class.end();
         Self {
             error: Some(error.into()),
-            ..Self::bare(AttemptEnd::Failed, execution_time_ms)
+            fault: (end == AttemptEnd::BotFault).then_some(FaultPhase::Start),
+            class: Some(class),
+            ..Self::bare(end, execution_time_ms)
         }
     }
 
@@ -106,7 +151,30 @@ impl ExecutionResult {
         Self {
             error: Some(error.into()),
             fault: Some(phase),
+            class: Some(FailureClass::NotStarted).filter(|_| phase == FaultPhase::Start),
             ..Self::bare(AttemptEnd::BotFault, execution_time_ms)
+        }
+    }
+
+    /// Returns the result of an attempt whose output could not be kept whole.
+    pub(crate) fn output_not_kept(fault: SpoolError, execution_time_ms: u64) -> Self {
+        match fault {
+            SpoolError::TooMuch { max_bytes } => {
+                let error = format!(
+                    "printed more than {max_bytes} bytes, the limit of an output (tasks.max_output_file_bytes)"
+                );
+                Self::failed(error, execution_time_ms)
+            }
+            SpoolError::NoRoom { max_bytes } => {
+                let error = format!(
+                    "there is no room for what it printed: the outputs of running programs take {max_bytes} bytes, the limit of all outputs together (tasks.max_outputs_bytes)"
+                );
+                Self::failed(error, execution_time_ms)
+            }
+            SpoolError::Storage(reason) => {
+                let error = format!("its output cannot be kept: {reason}");
+                Self::bot_fault(FaultPhase::End, error, execution_time_ms)
+            }
         }
     }
 
@@ -114,10 +182,19 @@ impl ExecutionResult {
     pub(crate) fn stopped(cause: StopCause, execution_time_ms: u64) -> Self {
         match cause {
             StopCause::Cancelled(_) => Self::bare(AttemptEnd::Cancelled, execution_time_ms),
-            StopCause::TimedOut { after_seconds } => Self::failed(
+            StopCause::TimedOut { after_seconds } => Self::failed_as(
+                FailureClass::TimedOut,
                 format!("timed out after {after_seconds} s"),
                 execution_time_ms,
             ),
+            StopCause::Idle { for_seconds } => Self::failed_as(
+                FailureClass::TimedOut,
+                format!("no output or progress for {for_seconds} s"),
+                execution_time_ms,
+            ),
+            StopCause::OverLimit { class, words } => {
+                Self::failed_as(class, &*words, execution_time_ms)
+            }
             StopCause::BotStopping => Self::bare(AttemptEnd::GivenBack, execution_time_ms),
         }
     }
@@ -139,6 +216,27 @@ mod tests {
                 StopCause::TimedOut { after_seconds: 7 },
                 AttemptEnd::Failed,
                 Some("timed out after 7 s"),
+            ),
+            (
+                StopCause::Idle { for_seconds: 7 },
+                AttemptEnd::Failed,
+                Some("no output or progress for 7 s"),
+            ),
+            (
+                StopCause::OverLimit {
+                    class: FailureClass::Internal,
+                    words: "it had 3 processes".into(),
+                },
+                AttemptEnd::Failed,
+                Some("it had 3 processes"),
+            ),
+            (
+                StopCause::OverLimit {
+                    class: FailureClass::Budget,
+                    words: "it had 3 processes".into(),
+                },
+                AttemptEnd::FailedForGood,
+                Some("it had 3 processes"),
             ),
             (StopCause::BotStopping, AttemptEnd::GivenBack, None),
         ] {

@@ -2,8 +2,13 @@
 //! results.
 
 mod availability;
+mod circuit;
 mod downfall;
+mod leases;
+mod messages;
+mod probing;
 mod reports;
+mod running;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,25 +16,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix::{
-    Actor, ActorFutureExt, AsyncContext, Handler, Message, Running, SpawnHandle, WrapFuture,
-};
+use actix::{Actor, ActorFutureExt, AsyncContext, Running, WrapFuture};
 use deia_ledger::{AttemptReport, ClaimedTask, Ledger};
-use deia_model::{AttemptEnd, BotGeneration, BotName, Capabilities, LeaseToken, TaskId};
+use deia_model::{BotGeneration, BotName, Capabilities, LeaseToken};
 use deia_supervision::Context;
 use tokio::sync::{oneshot, watch};
 
 use self::downfall::Downfall;
+pub(super) use self::{
+    messages::{CancelAttempt, Drain, EndAttempt, StopAll},
+    running::{Attempt, AttemptKey},
+};
 use super::{
-    attempt::{ExecutionResult, StopCause},
+    attempt::StopCause,
     attempt_span::AttemptSpan,
+    circuit::CircuitPolicy,
     clerk::Clerk,
-    executor::{ExecutionEnd, Executor, ExecutorFactory, Started},
-    intake::{FaultPolicy, Intake},
-    progress::Progress,
+    executor::{BotDown, Execution, ExecutionEnd, Executor, ExecutorFactory, Offer, Started},
+    intake::{FaultPolicy, Intake, PausePolicy},
+    probe::Prober,
     registry::BotGauges,
 };
-use crate::dispatch::{CapacityReports, Dispatch};
+use crate::dispatch::CapacityReports;
 
 /// Time for which a cancellation waits for its attempt: the two messages may cross.
 const EARLY_CANCEL_KEPT: Duration = Duration::from_secs(10);
@@ -43,9 +51,11 @@ pub(crate) struct BotActor {
     generation: BotGeneration,
     capabilities: Capabilities,
     executor: Box<dyn Executor>,
+    /// Number of attempts that the executor can run now, if it varies.
+    offer: Option<watch::Receiver<Offer>>,
     /// Offers a preflight check, which needs no attempt.
     executors: Arc<dyn ExecutorFactory>,
-    gauges: Arc<BotGauges>,
+    pub(super) gauges: Arc<BotGauges>,
     pub(super) ledger: Ledger,
     clerk: Clerk,
     reports_to: CapacityReports,
@@ -60,6 +70,15 @@ pub(crate) struct BotActor {
     /// Cancellations that arrived before their attempts, with the time of arrival.
     cancelled: HashMap<AttemptKey, (Instant, Arc<str>)>,
     intake: Intake,
+    pause_policy: PausePolicy,
+    /// Seconds for which attempts may give no sign of life, unless their tasks say otherwise.
+    idle_limit: Option<u64>,
+    circuit_policy: CircuitPolicy,
+    /// Looks whether the bot can be reached, if its specification says how.
+    prober: Option<Prober>,
+    /// True once the attempts are known that outlived an earlier incarnation: one of them must not
+    /// be taken for one that is dispatched now.
+    has_taken_over: bool,
     /// Heartbeats since the last attempt.
     idle_beats: u32,
     /// Tasks that reached this incarnation of the bot.
@@ -67,9 +86,25 @@ pub(crate) struct BotActor {
     /// Tasks received by this incarnation that have ended.
     ended: u64,
     stopped: Option<oneshot::Sender<()>>,
+    /// True while the executor ends what it runs beside the attempts.
+    executor_stops: bool,
     /// Resolved when no attempt runs any more.
     drained: Option<oneshot::Sender<()>>,
     downfall: Downfall,
+}
+
+/// A begun attempt.
+struct Begun {
+    key: AttemptKey,
+    lease: LeaseToken,
+    stop: watch::Sender<Option<StopCause>>,
+    span: Option<AttemptSpan>,
+    /// Time limit of the attempt, in seconds.
+    after_seconds: u64,
+    /// Time that is left of it.
+    left: Duration,
+    /// Limit of the time without a sign of life.
+    idle_limit: Option<u64>,
 }
 
 /// The parts from which the incarnations of a bot are built.
@@ -84,48 +119,12 @@ pub(super) struct BotParts {
     pub(super) ledger: Ledger,
     pub(super) reports_to: CapacityReports,
     pub(super) fault_policy: FaultPolicy,
+    pub(super) pause_policy: PausePolicy,
+    pub(super) circuit_policy: CircuitPolicy,
+    pub(super) idle_limit: Option<u64>,
+    pub(super) prober: Option<Prober>,
     pub(super) clerk: Clerk,
 }
-
-/// An attempt at a task. The same task may come back to the bot while an
-/// earlier attempt at it still ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct AttemptKey {
-    pub(super) task: TaskId,
-    pub(super) number: u32,
-}
-
-/// A running attempt.
-pub(super) struct Attempt {
-    pub(super) lease: LeaseToken,
-    stop: watch::Sender<Option<StopCause>>,
-    time_out: SpawnHandle,
-    began: Instant,
-    pub(super) progress: Progress,
-    /// The progress reported to the store last.
-    pub(super) noted: Option<f64>,
-    span: Option<AttemptSpan>,
-}
-
-/// Ends an attempt whose task was cancelled.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct CancelAttempt {
-    pub(super) key: AttemptKey,
-    /// Reason recorded with the task, such as `cancelled by ada`.
-    pub(super) words: Arc<str>,
-}
-
-/// Makes the bot take nothing new (its gauges says so, too) and reply when its running attempts have
-/// ended. Sent repeatedly; only the last sender is answered.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Drain(pub(super) oneshot::Sender<()>);
-
-/// Ends every attempt and gives the tasks back; replies when that is recorded.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct StopAll(pub(super) oneshot::Sender<()>);
 
 impl Actor for BotActor {
     type Context = Context<Self>;
@@ -137,15 +136,21 @@ impl Actor for BotActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.gauges.set_up(self.incarnation, true);
+        self.gauges.circuit.restarted();
         ctx.run_interval(HEARTBEAT_EVERY, |this, ctx| {
             this.gauges.beat();
             this.cancelled
                 .retain(|_, (at, _)| at.elapsed() < EARLY_CANCEL_KEPT);
             this.note_progress(ctx);
+            this.end_idle_attempts();
             this.widen_intake();
             this.look_whether_it_works(ctx);
+            this.look_after_leases(ctx);
             this.report_capacity(ctx);
         });
+        self.follow_executor(ctx);
+        self.take_over(ctx);
+        self.begin_to_probe(ctx);
         self.report_capacity(ctx);
     }
 }
@@ -167,6 +172,8 @@ impl BotActor {
             incarnation: parts.incarnation,
             generation: parts.generation,
             capabilities: parts.capabilities,
+            has_taken_over: parts.executor.lease().is_none(),
+            offer: parts.executor.offer(),
             executor: parts.executor,
             executors: parts.executors,
             gauges: parts.gauges,
@@ -179,11 +186,16 @@ impl BotActor {
             reports: Vec::new(),
             sending: Vec::new(),
             cancelled: HashMap::new(),
+            pause_policy: parts.pause_policy,
+            circuit_policy: parts.circuit_policy,
+            idle_limit: parts.idle_limit,
+            prober: parts.prober,
             intake: Intake::new(parts.fault_policy, places),
             idle_beats: 0,
             received: 0,
             ended: 0,
             stopped: None,
+            executor_stops: false,
             drained: None,
             downfall: Downfall::Unexplained,
         }
@@ -197,7 +209,7 @@ impl BotActor {
     fn takes_none(&self) -> bool {
         self.stopped.is_some()
             || self.gauges.draining()
-            || self.intake.allowed().is_none()
+            || self.open_slots().is_none()
             || self.has_suspect()
     }
 
@@ -206,56 +218,86 @@ impl BotActor {
         let key = AttemptKey::of(&claimed);
         let lease = claimed.lease;
         let after_seconds = claimed.task.timeout_seconds;
+        let idle_limit = claimed.task.idle_timeout_seconds.or(self.idle_limit);
         let earlier = self.cancelled.remove(&key).map(|(_, words)| words);
         let cancelled = earlier.or_else(|| words_of_cancellation(&claimed));
         let span = AttemptSpan::begin(&mut claimed);
+        self.gauges.circuit.began(key);
         match self.executor.start(claimed, stopping) {
             Started::Done(result) => {
+                self.judge_circuit(key, &result, ctx);
                 self.reports.push(reports::report(key, lease, span, result));
             }
             Started::Running(execution) => {
-                let time_out = ctx.run_later(Duration::from_secs(after_seconds), move |this, _| {
-                    this.stop_attempt(key, StopCause::TimedOut { after_seconds });
-                });
                 if let Some(words) = cancelled {
                     stop.send_replace(Some(StopCause::Cancelled(words)));
                 }
-                self.attempts.insert(
+                let begun = Begun {
                     key,
-                    Attempt {
-                        lease,
-                        stop,
-                        time_out,
-                        began: Instant::now(),
-                        progress: execution.progress,
-                        noted: None,
-                        span,
-                    },
-                );
-                ctx.spawn(
-                    execution
-                        .end
-                        .into_actor(self)
-                        .map(move |end, this, ctx| this.ended(key, end, ctx)),
-                );
+                    lease,
+                    stop,
+                    span,
+                    after_seconds,
+                    left: Duration::from_secs(after_seconds),
+                    idle_limit,
+                };
+                self.follow(begun, execution, ctx);
             }
         }
+    }
+
+    /// Follows a running attempt to its end, or to its time limit.
+    fn follow(&mut self, begun: Begun, execution: Execution, ctx: &mut Context<Self>) {
+        let Begun {
+            key,
+            lease,
+            stop,
+            span,
+            after_seconds,
+            left,
+            idle_limit,
+        } = begun;
+        let time_out = ctx.run_later(left, move |this, _| {
+            this.stop_attempt(key, StopCause::TimedOut { after_seconds });
+        });
+        self.attempts.insert(
+            key,
+            Attempt {
+                lease,
+                stop,
+                idle_limit,
+                time_out,
+                began: Instant::now(),
+                progress: execution.progress,
+                noted: None,
+                span,
+            },
+        );
+        ctx.spawn(
+            execution
+                .end
+                .into_actor(self)
+                .map(move |end, this, ctx| this.ended(key, end, ctx)),
+        );
     }
 
     fn ended(&mut self, key: AttemptKey, end: ExecutionEnd, ctx: &mut Context<Self>) {
         let result = match end {
             Ok(result) => result,
-            Err(down) => {
-                self.downfall.caused_by(key);
-                ctx.fail(down.reason);
-                return;
-            }
+            Err(down) => return self.taken_down(key, down, ctx),
         };
+        self.gauges.progressed(Duration::ZERO);
         self.judge(&result, ctx);
+        self.judge_circuit(key, &result, ctx);
         if let Some(attempt) = self.attempts.remove(&key) {
             ctx.cancel_future(attempt.time_out);
-            self.reports
-                .push(reports::report(key, attempt.lease, attempt.span, result));
+            if result.is_settled {
+                attempt.close_span(&result);
+                self.free_slots(1);
+            } else {
+                self.reports
+                    .push(reports::report(key, attempt.lease, attempt.span, result));
+            }
         }
         if self.has_suspect() {
             self.suspect.take_if(|suspect| *suspect == key);
@@ -263,6 +305,23 @@ impl BotActor {
             self.report_capacity(ctx);
         }
         self.send_reports(ctx);
+    }
+
+    /// Fails because an attempt took the bot down.
+    fn taken_down(&mut self, key: AttemptKey, down: BotDown, ctx: &mut Context<Self>) {
+        match (down.result, self.attempts.remove(&key)) {
+            (Some(result), Some(attempt)) => {
+                self.downfall.explained();
+                let report = reports::report(key, attempt.lease, attempt.span, *result);
+                self.reports.push(report);
+            }
+            (None, Some(attempt)) => {
+                self.downfall.caused_by(key);
+                self.attempts.insert(key, attempt);
+            }
+            (_, None) => {}
+        }
+        ctx.fail(down.reason);
     }
 
     fn stop_attempt(&self, key: AttemptKey, cause: StopCause) {
@@ -303,107 +362,4 @@ fn words_of_cancellation(claimed: &ClaimedTask) -> Option<Arc<str>> {
     claimed.task.cancel_requested_at?;
     let words = claimed.task.last_error.as_deref();
     Some(words.unwrap_or("cancelled").into())
-}
-
-impl AttemptKey {
-    fn of(claimed: &ClaimedTask) -> Self {
-        Self {
-            task: claimed.task.id,
-            number: claimed.task.attempt,
-        }
-    }
-}
-
-impl Attempt {
-    /// Signals the attempt to stop. The first cause stays.
-    fn stop(&self, cause: StopCause) {
-        self.stop
-            .send_if_modified(|stop| stop.is_none() && stop.replace(cause).is_none());
-    }
-
-    fn ran_for_ms(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-impl Handler<Dispatch> for BotActor {
-    type Result = ();
-
-    fn handle(&mut self, dispatch: Dispatch, ctx: &mut Self::Context) {
-        let mut tasks = dispatch.tasks;
-        if dispatch.incarnation != self.incarnation {
-            // Most were given back already: their reports are stale.
-            self.send_back(&tasks, ctx);
-            return;
-        }
-        self.received += tasks.len() as u64;
-        let room = match self.takes_none() {
-            true => 0,
-            false => self.slots_left(),
-        };
-        let too_many = tasks.split_off(tasks.len().min(room));
-        if !too_many.is_empty() {
-            // Otherwise they would come back at once: nothing more until the next heartbeat.
-            self.withdraw();
-            self.send_back(&too_many, ctx);
-            self.free_slots(too_many.len());
-        }
-        let (suspects, others): (Vec<_>, Vec<_>) = tasks
-            .into_iter()
-            .partition(|claimed| claimed.task.toll().runs_alone());
-        for claimed in others {
-            self.begin(claimed, ctx);
-        }
-        if !suspects.is_empty() {
-            self.withdraw();
-            self.alone.extend(suspects);
-            self.begin_next_suspect(ctx);
-            self.report_capacity(ctx);
-        }
-        self.send_reports(ctx);
-    }
-}
-
-impl Handler<CancelAttempt> for BotActor {
-    type Result = ();
-
-    fn handle(&mut self, cancel: CancelAttempt, ctx: &mut Self::Context) {
-        let CancelAttempt { key, words } = cancel;
-        if self.attempts.contains_key(&key) {
-            self.stop_attempt(key, StopCause::Cancelled(words));
-        } else if let Some(at) = self.alone.iter().position(|it| AttemptKey::of(it) == key) {
-            if let Some(claimed) = self.alone.remove(at) {
-                let result = ExecutionResult::bare(AttemptEnd::Cancelled, 0);
-                self.reports
-                    .push(reports::report(key, claimed.lease, None, result));
-            }
-            self.send_reports(ctx);
-        } else {
-            self.cancelled.insert(key, (Instant::now(), words));
-        }
-    }
-}
-
-impl Handler<Drain> for BotActor {
-    type Result = ();
-
-    fn handle(&mut self, Drain(done): Drain, ctx: &mut Self::Context) {
-        self.withdraw();
-        self.drained = Some(done);
-        self.send_reports(ctx);
-    }
-}
-
-impl Handler<StopAll> for BotActor {
-    type Result = ();
-
-    fn handle(&mut self, StopAll(done): StopAll, ctx: &mut Self::Context) {
-        self.withdraw();
-        self.stopped = Some(done);
-        self.return_suspects();
-        for attempt in self.attempts.values() {
-            attempt.stop(StopCause::BotStopping);
-        }
-        self.send_reports(ctx);
-    }
 }

@@ -4,56 +4,43 @@
 //! sure that all its processes are gone when the attempt is over: ended by itself, stopped or
 //! dropped.
 
-mod environment;
+pub(super) mod environment;
 mod executor;
-mod lines;
 mod metadata;
-mod preflight;
 mod process_exit;
-mod program;
 mod streams;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::{
-    io,
-    os::fd::OwnedFd,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use deia_ledger::ClaimedTask;
-use deia_model::{AttemptEnd, BotName, CommandExecutor};
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    time::timeout,
-};
+use deia_model::{AttemptEnd, BotLimits, BotName, CommandExecutor};
+use tokio::time::timeout;
 
 pub(super) use self::executor::CommandFactory;
-pub(crate) use self::program::Pids;
-use self::{
-    metadata::Metadata,
-    process_exit::{NotStarted, ProcessExit},
-    program::{Launch, Pipes, Program},
-    streams::Streams,
-};
+use self::{metadata::Metadata, process_exit::ProcessExit, streams::Streams};
 use super::{
     attempt::{ExecutionResult, StopCause, StopSignal, stop_requested},
+    bot::AttemptKey,
     log::{BotLog, LoggedAttempt, Stream},
-    output::{OutputLimits, OutputSpool, Outputs, SpoolError, Spooled},
+    meters::Meters,
+    output::{OutputLimits, OutputSpool, Outputs, SpoolError, Spooled, result_text},
+    program::{
+        exit::{EOF_WITHIN, ExitWatch, exited, group_gone, strays, watch_exit},
+        launch::{Launch, Pids, Pipes, Program},
+        lookup,
+        start_failure::{self, NotStarted},
+    },
     progress::Progress,
     reaper_handle::ReaperHandle,
     registry::BotGauges,
 };
 use crate::{host::private_dir, reaper, secrets::BotSecrets};
-
-/// Time for which the outputs may stay open after all processes of the attempt are gone: a process
-/// that cannot be killed may hold them.
-const EOF_WITHIN: Duration = Duration::from_secs(1);
-
-/// Interval of checks for a process group whose leader has ended, during its grace.
-const GROUP_CHECK_INTERVAL: Duration = Duration::from_millis(25);
 
 /// The context that all attempts of one command bot share.
 #[derive(Clone)]
@@ -84,6 +71,10 @@ pub(crate) struct CommandContext {
     pub(crate) log: BotLog,
     /// The bot's running programs, for display.
     pub(crate) pids: Pids,
+    /// Meters of these programs.
+    pub(crate) meters: Meters,
+    /// Limits of their resources.
+    pub(crate) limits: BotLimits,
     /// The incarnation of the bot.
     pub(crate) incarnation: u64,
     /// Notified when a program has started.
@@ -131,6 +122,9 @@ pub(crate) async fn run(
         }
     };
     (cx.on_start.0)();
+    let _metered = cx
+        .meters
+        .begin(program.group(), Some(AttemptKey::of(claimed)), cx.limits);
     let (ending, spool, stderr) = attend(cx, claimed, program, (pipes, progress), &mut stop).await;
     let (ending, kept) = keep(ending, spool).await;
     let ended = ending.told();
@@ -143,7 +137,7 @@ pub(crate) async fn run(
         );
     }
     outcome.output_bytes = kept.in_file;
-    process_exit::cut(&mut outcome, cx.output_limits.memory);
+    result_text::cut(&mut outcome, cx.output_limits.memory);
     match (&outcome.end, &outcome.error) {
         (AttemptEnd::Succeeded, _) => {}
         // Standard error is in the log already.
@@ -211,10 +205,12 @@ async fn start(
             .content
             .as_deref()
             .is_some_and(|c| !c.is_empty()),
+        tells_progress: true,
         env_tags: environment::env_tags(cx, claimed),
         reaper: cx.reaper.clone(),
         pids: cx.pids.clone(),
         incarnation: cx.incarnation,
+        descriptors: cx.limits.descriptors,
     };
     let metadata = metadata.clone();
     let (outputs, task) = (cx.outputs.clone(), claimed.task.id);
@@ -233,16 +229,16 @@ async fn start(
         if make_directory {
             private_dir::make(&directory).map_err(|error| {
                 NotStarted::bot(format!(
-                    "the working directory {} cannot be made: {error}",
+                    "the working directory {} cannot be created: {error}",
                     directory.display()
                 ))
             })?;
         }
-        launch.file = environment::resolve(&word, &launch.environment, environment::is_executable)
-            .map_err(|missing| process_exit::not_found(&word, missing))?;
+        launch.file = lookup::resolve(&word, &launch.environment, lookup::is_executable)
+            .map_err(|missing| start_failure::not_found(&word, missing))?;
         launch
             .start()
-            .map_err(|error| process_exit::not_started(&word, &directory, &error))
+            .map_err(|error| start_failure::not_started(&word, &directory, &error))
     });
     started.await.unwrap_or_else(|error| {
         Err(NotStarted::bot(format!(
@@ -300,7 +296,7 @@ async fn attend(
             "a process that cannot be ended still holds the output; not waited for",
         );
     }
-    for note in ended.iter().flat_map(process_exit::strays) {
+    for note in ended.iter().flat_map(strays) {
         cx.note(claimed, &note);
     }
     let status = ended.map(|ended| ended.status);
@@ -321,24 +317,6 @@ async fn attend(
 enum Interruption {
     Stop(StopCause),
     NotSpooled(SpoolError),
-}
-
-type ExitWatch = AsyncFd<Arc<OwnedFd>>;
-
-#[allow(
-    deprecated,
-    reason = "its successor is unsafe for the sake of types whose descriptor may change; an owned one cannot"
-)]
-fn watch_exit(program: &Program) -> io::Result<ExitWatch> {
-    AsyncFd::with_interest(program.pidfd(), Interest::READABLE)
-}
-
-/// Waits until the leader has ended. It stays a zombie until it is reaped.
-async fn exited(exit: &ExitWatch) {
-    // An error means that the runtime is shutting down, which drops this future.
-    if exit.readable().await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }
 
 /// Waits until the program has ended by itself (`None`) or must be ended. An end by itself takes
@@ -374,21 +352,11 @@ async fn end_gently(program: &Program, exit: &ExitWatch, streams: &mut Streams, 
         let _ = streams.pump().await;
         std::future::pending::<()>().await;
     };
-    let gone = async {
-        exited(exit).await;
-        while group_lives(program.group()).await {
-            tokio::time::sleep(GROUP_CHECK_INTERVAL).await;
-        }
-    };
+    let gone = group_gone(program, exit);
     tokio::select! {
         () = gone => {}
         () = tokio::time::sleep(grace) => {}
         () = pump => {}
     }
     program.kill();
-}
-
-async fn group_lives(group: i32) -> bool {
-    let looked = tokio::task::spawn_blocking(move || reaper::group_lives(group)).await;
-    matches!(looked, Ok(Ok(true)))
 }

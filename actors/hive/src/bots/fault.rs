@@ -9,6 +9,11 @@ const SHOWN_FOR_MS: u64 = 60_000;
 /// Maximum length of the reason of a fault, in characters.
 const MAX_REASON_CHARS: usize = 1_000;
 
+/// Returns a reason cut to the length that is shown.
+pub(super) fn shown(reason: &str) -> String {
+    reason.chars().take(MAX_REASON_CHARS).collect()
+}
+
 /// Reason why a bot cannot run its tasks, or could not lately.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Fault {
@@ -29,7 +34,7 @@ impl Fault {
             _ => now,
         };
         Self {
-            reason: reason.chars().take(MAX_REASON_CHARS).collect(),
+            reason: shown(reason),
             in_a_row,
             since,
             last: now,

@@ -18,6 +18,21 @@ pub(super) struct FaultPolicy {
     pub(super) max: Duration,
 }
 
+/// Limits of the pauses that a bot or its provider asks for (`bots.pause`).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PausePolicy {
+    /// Pause if no end of it came with the refusal.
+    pub(super) default: Duration,
+    pub(super) max: Duration,
+}
+
+impl PausePolicy {
+    /// Returns the length of a pause for which `asked` was asked.
+    pub(super) fn hold(&self, asked: Option<Duration>) -> Duration {
+        asked.unwrap_or(self.default).min(self.max)
+    }
+}
+
 /// The number of tasks that a bot may run now.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Intake {
@@ -66,6 +81,17 @@ impl Intake {
         let hold = hold.min(self.policy.max);
         self.closed_until = Some(now + hold);
         Some(hold)
+    }
+
+    /// Closes the intake for `hold`, which is no fault: the bot or its provider asked for it.
+    /// Returns whether the intake is closed for longer than before.
+    pub(super) fn pause(&mut self, hold: Duration, now: Instant) -> bool {
+        let until = now + hold;
+        let longer = self.closed_until.is_none_or(|closed| closed < until);
+        if longer {
+            self.closed_until = Some(until);
+        }
+        longer
     }
 
     /// Notes that an attempt passed this phase without a fault. Returns whether the bot is thereby
@@ -132,6 +158,18 @@ mod tests {
             holds.push(hold.as_secs());
         }
         assert_eq!(holds, [2, 4, 8, 16, 32, 60, 60, 60]);
+    }
+
+    #[test]
+    fn pauses_close_the_intake_and_count_as_no_fault() {
+        let (mut intake, now) = (intake(4), Instant::now());
+        assert!(intake.pause(10 * SECOND, now));
+        assert!(!intake.pause(5 * SECOND, now), "the longer pause stays");
+        assert_eq!((intake.allowed(), intake.faults()), (None, 0));
+        intake.beat(0, now + 9 * SECOND);
+        assert_eq!(intake.allowed(), None);
+        intake.beat(0, now + 10 * SECOND);
+        assert_eq!(intake.allowed(), Some(4), "all slots at once");
     }
 
     #[test]

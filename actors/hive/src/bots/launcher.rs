@@ -1,23 +1,25 @@
 //! Makes the running bots match the wanted ones: compares them after every change and periodically,
 //! and starts or stops those that differ.
 
+mod events;
+mod idle;
+mod messages;
+
 use std::{
     collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
-use deia_ledger::{Apply, Cancelling, NoteDrained, RecordEvents, StoreError};
-use deia_model::{AttemptEnd, BotName, BotRecord, Timestamp};
-use deia_supervision::{ChildInfo, ChildState, Context, Event, EventKind, Lagged};
-use futures_util::future::join_all;
+use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
+use deia_ledger::{Apply, Cancelling, NoteDrained, StoreError};
+use deia_model::{BotName, BotRecord, Timestamp};
+use deia_supervision::{ChildInfo, Context};
 use tokio::sync::oneshot;
 
+pub(crate) use self::messages::{BotsChanged, Follow, StopEverything, TaskCancelled};
 use super::{
     bot::{AttemptKey, CancelAttempt, Drain},
-    clerk::Settling,
-    lifecycle::{LauncherDeps, start_bot, stop_bot},
-    log_event::log_event_of,
+    lifecycle::{LauncherDeps, Managed, start_bot, stop_bot},
     reconcile::{Running, Step, reconcile},
 };
 
@@ -49,6 +51,8 @@ pub(crate) struct Launcher {
     touched: HashSet<BotName>,
     /// Bots with events since the current comparison began: their gauges are newer than its reads.
     noted: HashSet<BotName>,
+    /// Bots that drain before they are replaced, with the time at which that began.
+    replacing: HashMap<BotName, Instant>,
     /// Bots that did not start or could not be removed, with the time until which they are left
     /// alone.
     resting: HashMap<BotName, Instant>,
@@ -63,6 +67,7 @@ impl Launcher {
             busy: HashSet::new(),
             touched: HashSet::new(),
             noted: HashSet::new(),
+            replacing: HashMap::new(),
             resting: HashMap::new(),
             comparing: false,
             again: false,
@@ -117,13 +122,7 @@ impl Launcher {
                 .retain(|name, _| present.contains(name.as_str()) || self.touched.contains(name));
             managed
                 .iter()
-                .map(|(name, managed)| {
-                    let running = Running {
-                        generation: managed.generation,
-                        draining: self.deps.registry.gauges(name).draining(),
-                    };
-                    (name.clone(), running)
-                })
+                .map(|(name, managed)| (name.clone(), self.running(name, managed)))
                 .collect()
         };
         self.note_parked(&seen.children);
@@ -148,68 +147,34 @@ impl Launcher {
                 }
                 Step::Stop(name) => self.carry_out(name, None, ctx),
                 Step::Drain(name) => self.drain(&name, ctx),
+                Step::DrainToReplace(name) => self.drain_to_replace(&name, ctx),
                 Step::Drained(name) => self.drained(name, ctx),
                 Step::Resume(name) => self.deps.registry.gauges(&name).set_draining(false),
             }
         }
     }
 
-    /// Notes which bots are suspended, by themselves or with their supervisor, which reports only
-    /// itself.
-    fn note_parked(&self, children: &[ChildInfo]) {
-        for child in children {
-            let Ok(name) = child.name.parse::<BotName>() else {
-                continue;
-            };
-            if !self.touched.contains(&name) && !self.noted.contains(&name) {
-                let gauges = self.deps.registry.gauges(&name);
-                gauges.set_suspended(is_parked(child.state));
-            }
+    fn running(&self, name: &BotName, managed: &Managed) -> Running {
+        let gauges = self.deps.registry.gauges(name);
+        let waited = self.replacing.get(name).map(Instant::elapsed);
+        let limit = self.deps.config.bots.replace_drain;
+        Running {
+            generation: managed.generation,
+            draining: gauges.draining(),
+            at_once: limit.is_zero()
+                || gauges.is_replaced_at_once()
+                || waited.is_some_and(|waited| waited >= limit),
         }
     }
 
-    /// Gives back the tasks of bots that do not work: those of a suspended supervisor, and those
-    /// for which an earlier attempt to do so failed.
-    fn take_back(&self, running: &HashMap<BotName, Running>, seen: &Seen, ctx: &mut Context<Self>) {
-        let down = |name: &BotName| {
-            let child = seen
-                .children
-                .iter()
-                .find(|child| *child.name == *name.as_str());
-            let state = child.map(|child| child.state);
-            if state == Some(ChildState::Quarantined) {
-                self.deps.registry.gauges(name).quarantined();
-            }
-            let idle = |state| state == ChildState::Quarantined || is_parked(state);
-            !running.contains_key(name) || state.is_some_and(idle)
-        };
-        let bots: Vec<BotName> = seen
-            .with_tasks
-            .iter()
-            .filter(|name| !self.touched.contains(*name) && down(name))
-            .cloned()
-            .collect();
-        for bot in bots {
-            let (deps, since) = (self.deps.clone(), seen.since);
-            let up_to = seen.incarnations.get(&bot).copied().unwrap_or_default();
-            let giving = async move {
-                let gauges = deps.registry.gauges(&bot);
-                deps.clerk
-                    .settle(Settling {
-                        bot,
-                        up_to,
-                        gauges,
-                        started_before: Some(since),
-                        end: AttemptEnd::GivenBack,
-                    })
-                    .await
-            };
-            ctx.spawn(giving.into_actor(self).map(|given, _, _| {
-                if let Err(error) = given {
-                    tracing::warn!(%error, "tasks could not be given back; retrying within seconds");
-                }
-            }));
+    /// Asks a bot to drain that is to be replaced, and compares again at the limit.
+    fn drain_to_replace(&mut self, name: &BotName, ctx: &mut Context<Self>) {
+        if !self.replacing.contains_key(name) {
+            tracing::info!(bot = %name, "the bot finishes its running tasks and is then replaced");
+            self.replacing.insert(name.clone(), Instant::now());
+            ctx.run_later(self.deps.config.bots.replace_drain, Self::compare);
         }
+        self.drain(name, ctx);
     }
 
     fn cancel(&self, cancelling: &Cancelling) {
@@ -257,6 +222,7 @@ impl Launcher {
 
     /// Stops a bot, then starts it as it is wanted.
     fn carry_out(&mut self, name: BotName, start: Option<BotRecord>, ctx: &mut Context<Self>) {
+        self.replacing.remove(&name);
         self.busy.insert(name.clone());
         self.touched.insert(name.clone());
         let deps = self.deps.clone();
@@ -269,7 +235,7 @@ impl Launcher {
                 }
                 deps.managed.lock().remove(&name);
             }
-            let started = match &start {
+            let started = match start {
                 Some(record) => start_bot(&deps, record).await,
                 None => true,
             };
@@ -285,72 +251,6 @@ impl Launcher {
             this.compare(ctx);
         }));
     }
-
-    fn follow(&mut self, ctx: &mut Context<Self>) {
-        let Some(tree) = self.deps.tree.get() else {
-            return;
-        };
-        ctx.add_stream(tree.subscribe());
-        self.compare(ctx);
-    }
-
-    /// Records an event of a bot in the event log and on its gauges.
-    fn note(&mut self, event: &Event, ctx: &mut Context<Self>) {
-        if *event.path == *self.deps.bots.path() {
-            // The supervisor reports only itself, but all bots are concerned.
-            self.resting.clear();
-            return self.compare(ctx);
-        }
-        let bots = format!("{}/", self.deps.bots.path());
-        let Some(name) = event
-            .path
-            .strip_prefix(&bots)
-            .and_then(|name| name.parse::<BotName>().ok())
-        else {
-            return;
-        };
-        self.noted.insert(name.clone());
-        let gauges = self.deps.registry.gauges(&name);
-        let out_of_work = matches!(
-            event.kind,
-            EventKind::Quarantined { .. } | EventKind::Suspended { .. }
-        );
-        let log_event = log_event_of(&event.kind, &name, &gauges);
-        let (ledger, clerk) = (self.deps.ledger.clone(), self.deps.clerk.clone());
-        let settling = out_of_work.then(|| Settling {
-            bot: name,
-            up_to: gauges.incarnation(),
-            gauges,
-            started_before: Some(Timestamp::now()),
-            end: AttemptEnd::GivenBack,
-        });
-        ctx.spawn(
-            async move {
-                if let Some(settling) = settling {
-                    clerk.settle(settling).await?;
-                }
-                match log_event {
-                    Some(log_event) => {
-                        let command = RecordEvents(vec![log_event]);
-                        ledger.apply_deferred(command).await.map(drop)
-                    }
-                    None => Ok(()),
-                }
-            }
-            .into_actor(self)
-            .map(|outcome: Result<(), StoreError>, _, _| {
-                if let Err(error) = outcome {
-                    tracing::error!(%error, "an event of a bot could not be recorded");
-                }
-            }),
-        );
-    }
-}
-
-/// Returns whether a child in that state stays down until it or its supervisor is resumed or
-/// started again.
-fn is_parked(state: ChildState) -> bool {
-    matches!(state, ChildState::Suspended | ChildState::Declared)
 }
 
 /// Reads the wanted bots and reports them to the scheduler, before any of them is started.
@@ -367,83 +267,5 @@ impl Actor for Launcher {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.follow(ctx);
         ctx.run_interval(COMPARE_EVERY, Self::compare);
-    }
-}
-
-impl actix::StreamHandler<Result<Event, Lagged>> for Launcher {
-    fn handle(&mut self, received: Result<Event, Lagged>, ctx: &mut Self::Context) {
-        match received {
-            Ok(event) => self.note(&event, ctx),
-            Err(Lagged { missed }) => {
-                tracing::warn!(missed, "events of bots were missed by the launcher")
-            }
-        }
-    }
-
-    fn finished(&mut self, _: &mut Self::Context) {}
-}
-
-/// Starts following the events of the tree, which is up.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Follow;
-
-impl Handler<Follow> for Launcher {
-    type Result = ();
-
-    fn handle(&mut self, _: Follow, ctx: &mut Self::Context) {
-        self.follow(ctx);
-    }
-}
-
-/// Reports that the wanted bots have changed.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct BotsChanged;
-
-impl Handler<BotsChanged> for Launcher {
-    type Result = ();
-
-    fn handle(&mut self, _: BotsChanged, ctx: &mut Self::Context) {
-        self.compare(ctx);
-    }
-}
-
-/// Reports that a running task was cancelled.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct TaskCancelled(pub(crate) Cancelling);
-
-impl Handler<TaskCancelled> for Launcher {
-    type Result = ();
-
-    fn handle(&mut self, cancelled: TaskCancelled, _: &mut Self::Context) {
-        self.cancel(&cancelled.0);
-    }
-}
-
-/// Ends all bots, as the hive is stopping.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct StopEverything(pub(crate) oneshot::Sender<()>);
-
-impl Handler<StopEverything> for Launcher {
-    type Result = ();
-
-    fn handle(&mut self, StopEverything(done): StopEverything, ctx: &mut Self::Context) {
-        self.deps.managed.begin_stop();
-        let deps = self.deps.clone();
-        let managed: Vec<_> = self.deps.managed.lock().drain().collect();
-        let stopping = async move {
-            join_all(
-                managed
-                    .iter()
-                    .map(|(name, managed)| stop_bot(&deps, name, managed)),
-            )
-            .await;
-            // The caller may have been dropped.
-            let _ = done.send(());
-        };
-        ctx.spawn(stopping.into_actor(self));
     }
 }

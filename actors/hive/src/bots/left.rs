@@ -52,7 +52,9 @@ impl Left {
             started_before,
             end,
             reason: match end {
-                AttemptEnd::Suspected => format!("bot {bot} blocked its thread with it in hand"),
+                AttemptEnd::Suspected => {
+                    format!("bot {bot} blocked its thread while it ran the task")
+                }
                 _ => format!("bot {bot} went down before it began the task"),
             },
         };

@@ -18,13 +18,17 @@ use tokio::sync::oneshot;
 
 use super::{
     bot::{BotActor, BotParts, StopAll},
+    circuit::CircuitPolicy,
     clerk::{Clerk, Settling},
     executor::{ExecutorFactory, IncarnationParts, factory_of},
-    intake::FaultPolicy,
+    intake::{FaultPolicy, PausePolicy},
     log::BotLog,
     output::Outputs,
+    ports,
+    probe::{ProbeProgram, Prober},
     reaper_handle::ReaperHandle,
     registry::BotRegistry,
+    service::Services,
 };
 use crate::{
     config::Config,
@@ -46,6 +50,7 @@ pub(crate) struct LauncherDeps {
     pub(crate) reaper: ReaperHandle,
     pub(crate) outputs: Outputs,
     pub(crate) secrets: Arc<SecretResolver>,
+    pub(crate) services: Services,
     pub(crate) tree: Arc<OnceLock<Tree>>,
     pub(crate) managed: ManagedBots,
     pub(crate) clerk: Clerk,
@@ -59,6 +64,11 @@ impl ManagedBots {
     /// Notes that all bots are being ended: launchers start none any more.
     pub(super) fn begin_stop(&self) {
         self.1.store(true, Ordering::Release);
+    }
+
+    /// Returns the flag that is set once all bots are being ended.
+    pub(super) fn stopping_flag(&self) -> Arc<AtomicBool> {
+        self.1.clone()
     }
 
     /// Returns whether all bots are being ended.
@@ -80,7 +90,9 @@ pub(crate) struct Managed {
 }
 
 /// Starts a bot. Returns `true` if it started.
-pub(super) async fn start_bot(deps: &LauncherDeps, record: &BotRecord) -> bool {
+pub(super) async fn start_bot(deps: &LauncherDeps, mut record: BotRecord) -> bool {
+    settle_port(deps, &mut record).await;
+    let record = &record;
     let gauges = deps.registry.gauges(&record.name);
     let was_suspended = gauges.is_suspended();
     gauges.launched();
@@ -120,6 +132,21 @@ pub(super) async fn start_bot(deps: &LauncherDeps, record: &BotRecord) -> bool {
         deps.managed.lock().remove(&record.name);
     }
     started.is_ok()
+}
+
+/// Gives the bot another port if something else listens at its own. A store that cannot take the
+/// change keeps no bot from starting.
+async fn settle_port(deps: &LauncherDeps, record: &mut BotRecord) {
+    match ports::settle(&deps.ledger, &deps.config, record).await {
+        Ok(port) => {
+            if let Some(warning) = port.warning() {
+                tracing::warn!(bot = %record.name, warning, "the port of a bot is in use");
+            }
+        }
+        Err(error) => {
+            tracing::warn!(bot = %record.name, %error, "the bot could not be given another port");
+        }
+    }
 }
 
 /// Removes a bot from the tree. Returns `false` if the bot is still there because its supervisor is
@@ -230,6 +257,7 @@ async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartErro
         let settled = deps.clerk.settle(settling).await;
         settled.map_err(StartError::failed)?;
     }
+    let prober = prober(&deps, &record);
     let executor = executors.make(IncarnationParts {
         config: deps.config.clone(),
         hive_id: deps.ledger.hive_id(),
@@ -239,9 +267,11 @@ async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartErro
         record: record.clone(),
         gauges: gauges.clone(),
         log,
+        services: deps.services.clone(),
         incarnation,
+        hive_stops: deps.managed.stopping_flag(),
     });
-    let fault = deps.config.bots.fault;
+    let (fault, pause) = (deps.config.bots.fault, deps.config.bots.pause);
     Ok(BotActor::new(BotParts {
         name: record.name.clone(),
         incarnation,
@@ -253,11 +283,33 @@ async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartErro
         ledger: deps.ledger,
         reports_to: deps.capacity_reports,
         clerk: deps.clerk,
+        idle_limit: record.spec.idle_timeout_seconds,
+        prober,
+        pause_policy: PausePolicy {
+            default: pause.default,
+            max: pause.max,
+        },
+        circuit_policy: CircuitPolicy::of(&deps.config.bots.circuit),
         fault_policy: FaultPolicy {
             min: fault.min,
             max: fault.max,
         },
     }))
+}
+
+/// Returns the prober of a bot that has a probe.
+fn prober(deps: &LauncherDeps, record: &BotRecord) -> Option<Prober> {
+    Some(Prober {
+        spec: record.spec.probe.clone()?,
+        port: record.port,
+        program: ProbeProgram {
+            bot: record.name.clone(),
+            port: record.port,
+            hive_id: deps.ledger.hive_id(),
+            work_dir: deps.config.bot_work_dir(&record.name),
+            reaper: deps.reaper.clone(),
+        },
+    })
 }
 
 /// Returns the end of the unreported tasks of the bot's last incarnation. Any of them may have

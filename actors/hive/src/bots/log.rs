@@ -36,6 +36,8 @@ const MAX_PENDING_BYTES: usize = 256 << 10;
 pub(crate) enum Stream {
     /// The standard error of a program.
     Stderr,
+    /// Messages of a worker for the log.
+    Worker,
     /// Deia itself.
     Deia,
 }
@@ -44,6 +46,7 @@ impl Stream {
     fn as_str(self) -> &'static str {
         match self {
             Self::Stderr => "stderr",
+            Self::Worker => "worker",
             Self::Deia => "deia",
         }
     }

@@ -10,6 +10,8 @@ pub(super) struct Running {
     pub(super) generation: BotGeneration,
     /// True if the bot knows that it must take nothing new.
     pub(super) draining: bool,
+    /// True if a new specification does not wait for the running tasks (any longer).
+    pub(super) at_once: bool,
 }
 
 /// A step towards the wanted state of one bot.
@@ -21,6 +23,8 @@ pub(super) enum Step {
     Replace(BotName),
     /// Tell the bot to take nothing new, and compare again once it has no tasks.
     Drain(BotName),
+    /// The same, for a bot that is to be replaced then, or after a limited time.
+    DrainToReplace(BotName),
     /// Let the bot take tasks again.
     Resume(BotName),
     /// Record that the bot has no tasks any more, so that it is stopped.
@@ -43,7 +47,12 @@ pub(super) fn reconcile(
         match (bot.desired, running) {
             (BotDesired::Launched, None) => Some(Step::Start(name())),
             (BotDesired::Launched, Some(it)) if it.generation != bot.generation() => {
-                Some(Step::Replace(name()))
+                // A new launch means that the bot was stopped before.
+                let same_launch = it.generation.launched_at == bot.launched_at;
+                Some(match has_tasks && same_launch && !it.at_once {
+                    true => Step::DrainToReplace(name()),
+                    false => Step::Replace(name()),
+                })
             }
             (BotDesired::Launched, Some(it)) if it.draining => Some(Step::Resume(name())),
             (BotDesired::Launched, Some(_)) => None,
@@ -68,18 +77,14 @@ pub(super) fn reconcile(
 
 #[cfg(test)]
 mod tests {
-    use deia_model::{BotSpec, Capabilities, Executor, SimulatedExecutor, Timestamp};
+    use deia_model::{BotSpec, Executor, SimulatedExecutor, Timestamp};
 
     use super::*;
 
     fn record(name: &str, desired: BotDesired, version: u64, launched_at: i64) -> BotRecord {
         BotRecord {
             name: name.parse().unwrap(),
-            spec: BotSpec {
-                executor: Executor::Simulated(SimulatedExecutor::default()),
-                capabilities: Capabilities::default(),
-                secrets: Default::default(),
-            },
+            spec: BotSpec::new(Executor::Simulated(SimulatedExecutor::default())),
             desired,
             version,
             port: 1,
@@ -97,10 +102,15 @@ mod tests {
         let runs = Running {
             generation: record("b", Launched, 1, 1).generation(),
             draining: false,
+            at_once: false,
         };
         let drains = Running {
             draining: true,
             ..runs
+        };
+        let cut = Running {
+            at_once: true,
+            ..drains
         };
         let wanted =
             |desired, version, launched_at| Some(record("b", desired, version, launched_at));
@@ -114,8 +124,30 @@ mod tests {
                 Some(Step::Start as fn(BotName) -> Step),
             ),
             (wanted(Launched, 1, 1), Some(runs), true, false, none),
+            // A new specification waits for the running tasks, a new launch does not.
             (
                 wanted(Launched, 2, 1),
+                Some(runs),
+                false,
+                false,
+                Some(Step::Replace),
+            ),
+            (
+                wanted(Launched, 2, 1),
+                Some(runs),
+                true,
+                false,
+                Some(Step::DrainToReplace),
+            ),
+            (
+                wanted(Launched, 2, 1),
+                Some(cut),
+                true,
+                false,
+                Some(Step::Replace),
+            ),
+            (
+                wanted(Launched, 2, 2),
                 Some(runs),
                 true,
                 false,
@@ -142,7 +174,7 @@ mod tests {
                 Some(drains),
                 true,
                 false,
-                Some(Step::Replace),
+                Some(Step::DrainToReplace),
             ),
             (
                 wanted(Draining, 1, 1),

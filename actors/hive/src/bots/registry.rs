@@ -13,9 +13,19 @@ use std::{
 };
 
 use dashmap::DashMap;
-use deia_model::{BotFault, BotName, Timestamp};
+use deia_model::{BotCircuit, BotFault, BotName, BotPause, FailureClass, Timestamp};
 
-use super::{command::Pids, fault::Fault, left::Left};
+use super::{
+    circuit_gauge::CircuitGauge,
+    executor::Readiness,
+    fault::{Fault, shown},
+    left::Left,
+    meters::{BotUsage, Meters},
+    probe::Probed,
+    program::launch::Pids,
+    remote::Desk,
+    worker::InputSender,
+};
 
 /// All bots that were ever launched in this process.
 #[derive(Clone, Default)]
@@ -30,17 +40,33 @@ pub(crate) struct BotGauges {
     quarantined: AtomicBool,
     suspended: AtomicBool,
     draining: AtomicBool,
+    /// True if a new specification does not wait for the running tasks.
+    replace_at_once: AtomicBool,
     running: AtomicU32,
     heartbeat: AtomicI64,
     restarts: AtomicU64,
     restarted_at: AtomicI64,
     last_exit: Mutex<Option<String>>,
     fault: Mutex<Option<Fault>>,
+    pause: Mutex<Option<BotPause>>,
+    readiness: Mutex<Readiness>,
     trouble: Mutex<Option<Trouble>>,
     /// True if an attempt has started since the bot last looked.
     started: AtomicBool,
+    /// Way of lines of people to the program of the bot, if it is one that reads them.
+    input: Mutex<Option<InputSender>>,
+    /// Attempts for remote workers.
+    pub(super) desk: Desk,
+    /// Time of the last output, progress or end of an attempt.
+    progress_at: AtomicI64,
+    /// The outcome of the probes of the bot so far.
+    probed: Mutex<Probed>,
+    /// The circuit of the bot.
+    pub(super) circuit: CircuitGauge,
     /// Running programs of the bot.
     pub(super) pids: Pids,
+    /// Meters of these programs.
+    pub(super) meters: Meters,
     /// Reports of earlier incarnations that are not recorded yet.
     pub(super) left: Left,
 }
@@ -71,14 +97,21 @@ pub(crate) struct BotSnapshot {
     pub(crate) up: bool,
     pub(crate) quarantined: bool,
     pub(crate) suspended: bool,
+    pub(crate) draining: bool,
     pub(crate) running: u32,
     pub(crate) heartbeat: Option<Timestamp>,
     pub(crate) restarts: u64,
     pub(crate) restarted_at: Option<Timestamp>,
     pub(crate) last_exit: Option<String>,
     pub(crate) fault: Option<BotFault>,
+    pub(crate) pause: Option<BotPause>,
+    pub(crate) circuit: Option<BotCircuit>,
+    pub(crate) readiness: Readiness,
+    pub(crate) probed: Probed,
+    pub(crate) progress_at: Option<Timestamp>,
     pub(crate) trouble: Option<Trouble>,
     pub(crate) pids: Vec<u32>,
+    pub(crate) usage: Option<BotUsage>,
 }
 
 impl BotRegistry {
@@ -101,6 +134,14 @@ impl BotRegistry {
         self.gauges(bot).launched();
     }
 
+    /// Notes whether the next specification of the bot waits for its running tasks.
+    pub(crate) fn replace_at_once(&self, bot: &BotName, at_once: bool) {
+        // A bot without gauges does not run.
+        if let Some(gauges) = self.0.get(bot) {
+            gauges.replace_at_once.store(at_once, Ordering::Relaxed);
+        }
+    }
+
     /// Notes that the bot drains: it takes nothing new.
     pub(crate) fn draining(&self, bot: &BotName) {
         self.gauges(bot).set_draining(true);
@@ -117,6 +158,11 @@ impl BotRegistry {
         gauges.map(|gauges| gauges.snapshot()).unwrap_or_default()
     }
 
+    /// Returns the way of lines of people to the program of a bot, while it runs and reads them.
+    pub(crate) fn input(&self, bot: &BotName) -> Option<InputSender> {
+        self.0.get(bot)?.input()
+    }
+
     /// Returns the number of running tasks and of running programs of all bots.
     pub(crate) fn totals(&self) -> (u32, usize) {
         self.0.iter().fold((0, 0), |(tasks, programs), gauges| {
@@ -125,10 +171,20 @@ impl BotRegistry {
         })
     }
 
-    /// Returns the number of running tasks of all bots.
-    pub(crate) fn running(&self) -> u32 {
-        let running = |gauges: &BotGauges| gauges.running.load(Ordering::Relaxed);
-        self.0.iter().map(|gauges| running(&gauges)).sum()
+    /// Returns the bots with running programs that are measured.
+    pub(super) fn with_programs(&self) -> Vec<(BotName, Arc<BotGauges>)> {
+        let has_programs = |gauges: &BotGauges| !gauges.meters.programs().is_empty();
+        let bots = self.0.iter().filter(|it| has_programs(it));
+        bots.map(|it| (it.key().clone(), it.value().clone()))
+            .collect()
+    }
+
+    /// Returns the number of running tasks that end with the hive: remote workers go on.
+    pub(crate) fn running_here(&self) -> u32 {
+        let ends = |gauges: &BotGauges| !gauges.desk.outlives_the_hive();
+        let here = self.0.iter().filter(|gauges| ends(gauges));
+        here.map(|gauges| gauges.running.load(Ordering::Relaxed))
+            .sum()
     }
 }
 
@@ -137,6 +193,8 @@ impl BotGauges {
     pub(super) fn begin(&self, incarnation: u64) -> bool {
         let before = self.incarnation.swap(incarnation, Ordering::SeqCst);
         self.up.store(false, Ordering::Relaxed);
+        self.set_readiness(Readiness::Ready);
+        self.desk.set_outlives(false);
         self.running.store(0, Ordering::Relaxed);
         before != 0
     }
@@ -178,6 +236,8 @@ impl BotGauges {
     pub(super) fn launched(&self) {
         self.quarantined.store(false, Ordering::Relaxed);
         *self.fault_slot() = None;
+        *self.pause_slot() = None;
+        self.circuit.reset();
         self.trouble_over();
         self.set_suspended(false);
         self.set_draining(false);
@@ -208,6 +268,11 @@ impl BotGauges {
         self.suspended.load(Ordering::Relaxed)
     }
 
+    /// Returns whether a new specification does not wait for the running tasks.
+    pub(super) fn is_replaced_at_once(&self) -> bool {
+        self.replace_at_once.load(Ordering::Relaxed)
+    }
+
     /// Notes whether the bot drains.
     pub(super) fn set_draining(&self, draining: bool) {
         self.draining.store(draining, Ordering::Relaxed);
@@ -230,6 +295,66 @@ impl BotGauges {
         if let Some(fault) = &mut *self.fault_slot() {
             fault.is_over();
         }
+    }
+
+    /// Notes that the bot takes no tasks for `hold`, which is no fault.
+    pub(super) fn pause(&self, reason: &str, class: Option<FailureClass>, hold: Duration) {
+        let now = Timestamp::now();
+        *self.pause_slot() = Some(BotPause {
+            reason: shown(reason),
+            class,
+            since: now,
+            until: now.plus_millis(u64::try_from(hold.as_millis()).unwrap_or(u64::MAX)),
+        });
+    }
+
+    /// Notes whether the executor can run attempts.
+    pub(super) fn set_readiness(&self, readiness: Readiness) {
+        *self.readiness_slot() = readiness;
+    }
+
+    /// Notes the way of lines of people to the program of the bot.
+    pub(super) fn set_input(&self, input: InputSender) {
+        *self.input_slot() = Some(input);
+    }
+
+    fn input(&self) -> Option<InputSender> {
+        self.input_slot().clone().filter(|input| !input.is_closed())
+    }
+
+    fn input_slot(&self) -> MutexGuard<'_, Option<InputSender>> {
+        self.input.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that an attempt gave its last sign of life that long ago.
+    pub(super) fn progressed(&self, ago: Duration) {
+        let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+        let at = Timestamp::now().as_millis().saturating_sub(ago);
+        self.progress_at.fetch_max(at, Ordering::Relaxed);
+    }
+
+    /// Notes what probes have shown.
+    pub(super) fn set_probed(&self, probed: Probed) {
+        *self.probed_slot() = probed;
+    }
+
+    /// Returns whether probes let the bot take tasks.
+    pub(super) fn passes_probes(&self) -> bool {
+        self.probed_slot().lets_pass()
+    }
+
+    fn probed_slot(&self) -> MutexGuard<'_, Probed> {
+        self.probed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pause_slot(&self) -> MutexGuard<'_, Option<BotPause>> {
+        self.pause.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn readiness_slot(&self) -> MutexGuard<'_, Readiness> {
+        self.readiness
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that the bot is up and handles none of its messages.
@@ -272,6 +397,7 @@ impl BotGauges {
             up: self.up.load(Ordering::Relaxed),
             quarantined: self.quarantined.load(Ordering::Relaxed),
             suspended: self.suspended.load(Ordering::Relaxed),
+            draining: self.draining(),
             running: self.running.load(Ordering::Relaxed),
             heartbeat: time(self.heartbeat.load(Ordering::Relaxed)),
             restarts: self.restarts.load(Ordering::Relaxed),
@@ -283,7 +409,13 @@ impl BotGauges {
                 .clone(),
             trouble: *self.trouble_slot(),
             fault: self.fault_slot().as_ref().and_then(|fault| fault.seen(now)),
+            pause: self.pause_slot().clone().filter(|pause| now < pause.until),
+            circuit: self.circuit.seen(),
+            readiness: *self.readiness_slot(),
+            probed: self.probed_slot().clone(),
+            progress_at: time(self.progress_at.load(Ordering::Relaxed)),
             pids: self.pids.first(16),
+            usage: self.meters.usage(),
         }
     }
 }

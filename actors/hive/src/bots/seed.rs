@@ -3,6 +3,7 @@
 use deia_ledger::{Apply, CommandLog, PutBot, SetDesired, StoreError};
 use deia_model::BotDesired;
 
+use super::ports;
 use crate::config::Config;
 
 /// Stores the bots of `bots.seed` and launches them.
@@ -16,7 +17,7 @@ pub(crate) async fn seed_bots(ledger: &dyn CommandLog, config: &Config) -> Resul
             spec: bot.spec.clone(),
             actor: "deia".into(),
             if_version: None,
-            ports: (config.bots.first_port, config.bots.last_port),
+            ports: ports::of(config).await,
             max_bots: config.bots.max_bots,
         };
         ledger.apply(put).await?;

@@ -191,12 +191,13 @@ pub(crate) async fn play(
         (Err(Interruption::Stopped(cause)), _) => ExecutionResult::stopped(cause, elapsed_ms()),
         (Err(Interruption::NoMemory), _) => ExecutionResult::bot_fault(
             FaultPhase::Start,
-            format!("{} bytes of memory are not to be had", profile.memory_bytes),
+            format!("{} bytes of memory are not available", profile.memory_bytes),
             elapsed_ms(),
         ),
         (Ok(()), Fate::Crash) => {
             return Err(BotDown {
-                reason: "simulated crash",
+                reason: "simulated crash".into(),
+                result: None,
             });
         }
         (Ok(()), Fate::Fail) => ExecutionResult::failed("simulated failure", elapsed_ms()),

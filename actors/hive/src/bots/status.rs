@@ -1,8 +1,8 @@
 //! The status of a bot, from its desired and its observed state. Pure.
 
-use deia_model::{BotDesired, BotStatus, Timestamp};
+use deia_model::{BotDesired, BotStatus, CircuitState, Timestamp};
 
-use super::registry::BotSnapshot;
+use super::{executor::Readiness, probe::Probed, registry::BotSnapshot};
 
 /// Time after a restart during which a bot is `degraded`, in milliseconds.
 const RECENT_RESTART_MS: u64 = 60_000;
@@ -19,6 +19,10 @@ pub(crate) fn observed_status(
     let shaken = seen
         .restarted_at
         .is_some_and(|at| now.millis_since(at) < RECENT_RESTART_MS);
+    let is_cut_off = seen
+        .circuit
+        .as_ref()
+        .is_some_and(|circuit| circuit.state != CircuitState::Closed);
     match desired {
         BotDesired::Stopped if launched_at.is_none() => BotStatus::Offline,
         BotDesired::Stopped => BotStatus::Stopped,
@@ -26,7 +30,17 @@ pub(crate) fn observed_status(
         _ if seen.quarantined => BotStatus::Failing,
         _ if seen.up && faults.is_some_and(|faults| faults >= failing_after) => BotStatus::Failing,
         BotDesired::Draining => BotStatus::Draining,
-        BotDesired::Launched if !seen.up => BotStatus::Starting,
+        // It is to be replaced once its running tasks have ended.
+        BotDesired::Launched if seen.up && seen.draining => BotStatus::Draining,
+        BotDesired::Launched if !seen.up || seen.readiness == Readiness::Starting => {
+            BotStatus::Starting
+        }
+        BotDesired::Launched if seen.readiness != Readiness::Ready || seen.pause.is_some() => {
+            BotStatus::Degraded
+        }
+        BotDesired::Launched if seen.probed == Probed::Awaited => BotStatus::Starting,
+        BotDesired::Launched if !seen.probed.lets_pass() => BotStatus::Degraded,
+        BotDesired::Launched if is_cut_off => BotStatus::Degraded,
         BotDesired::Launched if shaken || faults.is_some() || seen.trouble.is_some() => {
             BotStatus::Degraded
         }
@@ -36,7 +50,7 @@ pub(crate) fn observed_status(
 
 #[cfg(test)]
 mod tests {
-    use deia_model::BotFault;
+    use deia_model::{BotCircuit, BotFault};
 
     use super::*;
     use crate::bots::registry::Trouble;
@@ -68,6 +82,20 @@ mod tests {
         let quarantined = BotSnapshot {
             quarantined: true,
             ..BotSnapshot::default()
+        };
+        let circuit = |state| BotSnapshot {
+            circuit: Some(BotCircuit {
+                state,
+                since: Some(now),
+                until: None,
+                failures: 1,
+                rate: Some(0.1),
+            }),
+            ..up.clone()
+        };
+        let probed = |probed| BotSnapshot {
+            probed,
+            ..up.clone()
         };
         let faulty = |in_a_row| BotSnapshot {
             fault: Some(BotFault {
@@ -123,6 +151,51 @@ mod tests {
             ),
             (BotDesired::Launched, launched, shaken, BotStatus::Degraded),
             (BotDesired::Launched, launched, stuck, BotStatus::Degraded),
+            (
+                BotDesired::Launched,
+                launched,
+                BotSnapshot {
+                    draining: true,
+                    ..up.clone()
+                },
+                BotStatus::Draining,
+            ),
+            (
+                BotDesired::Launched,
+                launched,
+                probed(Probed::Awaited),
+                BotStatus::Starting,
+            ),
+            (
+                BotDesired::Launched,
+                launched,
+                probed(Probed::Unreachable("refused".into())),
+                BotStatus::Degraded,
+            ),
+            (
+                BotDesired::Launched,
+                launched,
+                probed(Probed::Reached),
+                BotStatus::Healthy,
+            ),
+            (
+                BotDesired::Launched,
+                launched,
+                circuit(CircuitState::Open),
+                BotStatus::Degraded,
+            ),
+            (
+                BotDesired::Launched,
+                launched,
+                circuit(CircuitState::HalfOpen),
+                BotStatus::Degraded,
+            ),
+            (
+                BotDesired::Launched,
+                launched,
+                circuit(CircuitState::Closed),
+                BotStatus::Healthy,
+            ),
             (
                 BotDesired::Launched,
                 launched,

@@ -3,17 +3,18 @@
 use std::{num::NonZero, sync::Arc, thread, time::Duration};
 
 use deia_ledger::CommitNotice;
-use deia_supervision::{Handle, StartError, SupervisorHandle, SupervisorSpec, child};
+use deia_supervision::{ChildSpec, Handle, StartError, SupervisorHandle, SupervisorSpec, child};
 use tokio::sync::oneshot;
 
 use super::{
     BotRegistry, BotsApi, BotsChanged, Clerk, Follow, Launcher, LauncherDeps, ManagedBots, Outputs,
-    StopEverything, TaskCancelled, reaper_handle::ReaperHandle,
+    StopEverything, TaskCancelled, measurer::Measurer, reaper_handle::ReaperHandle,
+    service::Services,
 };
 use crate::{
     access::AccessApi,
     dispatch::{BotReads, CapacityReports},
-    metrics::{BOT_LOGS, Exposition, table},
+    metrics::{BOT_LOGS, Exposition, WORKERS, table},
     secrets::Secrets,
     subsystem::{Deps, Subsystem, TreeBuilder, on_group},
 };
@@ -44,21 +45,23 @@ pub(crate) struct BotNeeds<'a> {
 impl Bots {
     pub(crate) fn declare(deps: &Deps, tree: &mut TreeBuilder, needs: BotNeeds<'_>) -> Self {
         let config = deps.settings.get();
-        let (registry, outputs) = (BotRegistry::default(), Outputs::of(&config.data_dir));
+        let (registry, outputs) = (BotRegistry::default(), Outputs::of_hive(&deps.settings));
         tree.root(|root| root.group(THREADS, config.bots.arbiters_of(cpus())));
         // A bot that blocks its thread delays other bots, but never the scheduler.
         let bots = on_group(
             SupervisorSpec::dynamic("bots").max_children(config.bots.max_bots as usize),
             THREADS,
         );
-        let api = BotsApi::new(deps, &needs, registry.clone());
+        let api = BotsApi::new(deps, &needs, registry.clone(), &outputs);
         let launcher_deps = launcher_deps(deps, needs, bots.handle(), &registry, &outputs);
+        let measurer_spec = measurer(&launcher_deps);
         let (launcher_spec, launcher) = child("launcher", move || {
             let built = Launcher::new(launcher_deps.clone());
             async move { Ok::<_, StartError>(built) }
         });
         tree.core_subtree(bots);
         tree.core(launcher_spec);
+        tree.core(measurer_spec);
         Self {
             api,
             launcher,
@@ -119,9 +122,14 @@ impl Subsystem for Bots {
 
     fn metrics(&self, out: &mut Exposition) {
         BOT_LOGS.write(out);
+        WORKERS.write(out);
         let (in_hand, programs) = self.registry.totals();
         out.gauge(&table::BOTS_IN_HAND, u64::from(in_hand));
         out.gauge(&table::BOTS_PROGRAMS, programs as u64);
+        out.gauge(&table::OUTPUTS_BYTES, self.outputs.bytes());
+        let limit = self.outputs.limit().unwrap_or_default();
+        out.gauge(&table::OUTPUTS_LIMIT_BYTES, limit);
+        out.gauge(&table::OUTPUTS_REMOVED, self.outputs.removed());
     }
 }
 
@@ -142,6 +150,7 @@ fn launcher_deps(
         reaper: needs.reaper.clone(),
         outputs: outputs.clone(),
         secrets: needs.secrets.resolver().clone(),
+        services: Services::new(deps.settings.clone()),
         tree: deps.tree.clone(),
         managed: ManagedBots::default(),
         clerk: Clerk {
@@ -150,6 +159,16 @@ fn launcher_deps(
             reaper: needs.reaper,
         },
     }
+}
+
+fn measurer(deps: &LauncherDeps) -> ChildSpec {
+    let (registry, managed) = (deps.registry.clone(), deps.managed.clone());
+    let every = deps.config.bots.measure_every;
+    let (spec, _) = child("measurer", move || {
+        let built = Measurer::new(registry.clone(), managed.clone(), every);
+        async move { Ok::<_, StartError>(built) }
+    });
+    spec
 }
 
 /// Returns the number of CPUs that this process may use.

@@ -1,14 +1,18 @@
 //! The capacity that a bot offers to the scheduler: none while it holds back after a fault.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::{ActorFutureExt, AsyncContext, WrapFuture};
-use deia_model::AttemptEnd;
+use deia_model::{AttemptEnd, Timestamp};
 use deia_supervision::Context;
+use tokio::sync::watch;
 
 use super::BotActor;
 use crate::{
-    bots::attempt::{ExecutionResult, FaultPhase},
+    bots::{
+        attempt::{ExecutionResult, FaultPhase},
+        executor::Offer,
+    },
     dispatch::{BotAvailable, BotUnavailable, Capacity, Presence, SlotsFreed},
 };
 
@@ -19,14 +23,17 @@ impl BotActor {
     /// Reports to the scheduler how many tasks this bot takes, if any. If the scheduler's mailbox
     /// is full, the next heartbeat reports again.
     pub(super) fn report_capacity(&mut self, ctx: &Context<Self>) {
-        let Some(slots) = self.intake.allowed().filter(|_| !self.takes_none()) else {
+        let Some(slots) = self.open_slots().filter(|_| !self.takes_none()) else {
             return;
         };
         let presence = Presence {
             bot: self.name.clone(),
             incarnation: self.incarnation,
             generation: self.generation,
-            capacity: Capacity::new(&self.capabilities, slots),
+            capacity: Capacity {
+                lease: self.executor.lease(),
+                ..Capacity::new(&self.capabilities, slots)
+            },
             received: self.received,
             ended: self.ended,
         };
@@ -35,6 +42,49 @@ impl BotActor {
             presence,
             deliver_to,
         });
+    }
+
+    /// Returns how many tasks the bot may run now; `None` while it takes none.
+    pub(super) fn open_slots(&self) -> Option<u32> {
+        let allowed = self.intake.allowed().filter(|_| self.has_taken_over)?;
+        if !self.gauges.passes_probes() {
+            return None;
+        }
+        let offered = self.offer.as_ref().map(|offer| offer.borrow().slots);
+        let allowed = offered.map_or(allowed, |slots| slots.min(allowed));
+        let in_hand = u32::try_from(self.in_hand()).unwrap_or(u32::MAX);
+        let let_pass = self.gauges.circuit.limit(allowed, in_hand);
+        let_pass.filter(|slots| *slots > 0)
+    }
+
+    /// Follows the executor: its changing offer, and its own death.
+    pub(super) fn follow_executor(&mut self, ctx: &mut Context<Self>) {
+        if let Some(down) = self.executor.down() {
+            ctx.spawn(down.into_actor(self).map(|down, this, ctx| {
+                this.downfall.executor_died();
+                ctx.fail(down.reason);
+            }));
+        }
+        if let Some(offer) = self.offer.clone() {
+            self.gauges.set_readiness(offer.borrow().readiness);
+            self.await_offer(offer, ctx);
+        }
+    }
+
+    /// Waits for the next change of the executor's offer, and reports it.
+    fn await_offer(&self, mut offer: watch::Receiver<Offer>, ctx: &mut Context<Self>) {
+        let changed = async move { offer.changed().await.map(|()| offer) };
+        ctx.spawn(changed.into_actor(self).map(|offer, this, ctx| {
+            // Without a sender the offer stays as it is.
+            let Ok(mut offer) = offer else { return };
+            let now = *offer.borrow_and_update();
+            this.gauges.set_readiness(now.readiness);
+            match now.slots {
+                0 => this.withdraw(),
+                _ => this.report_capacity(ctx),
+            }
+            this.await_offer(offer, ctx);
+        }));
     }
 
     /// Withdraws this bot's capacity from the scheduler. If the scheduler's mailbox is full, tasks
@@ -51,8 +101,12 @@ impl BotActor {
 
     /// Returns how many more tasks the bot may begin now.
     pub(super) fn slots_left(&self) -> usize {
-        let allowed = self.intake.allowed().unwrap_or(0) as usize;
-        allowed.saturating_sub(self.in_hand())
+        // Attempts that somebody fetches may wait although nobody asks for them just now.
+        let allowed = match self.executor.is_pulled() {
+            true => self.intake.allowed(),
+            false => self.open_slots(),
+        };
+        (allowed.unwrap_or(0) as usize).saturating_sub(self.in_hand())
     }
 
     /// Reports free slots to the scheduler. If its mailbox is full, the next heartbeat reports
@@ -75,7 +129,10 @@ impl BotActor {
             (AttemptEnd::BotFault, phase) => {
                 self.faulted(phase.unwrap_or(FaultPhase::Start), result, ctx);
             }
-            (AttemptEnd::Succeeded | AttemptEnd::Failed, _) => self.works(FaultPhase::End),
+            (AttemptEnd::Refused, _) => self.paused(result, ctx),
+            (AttemptEnd::Succeeded | AttemptEnd::Failed | AttemptEnd::FailedForGood, _) => {
+                self.works(FaultPhase::End);
+            }
             _ => {}
         }
     }
@@ -96,7 +153,32 @@ impl BotActor {
             reason,
             in_a_row,
             hold_ms = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX),
-            "bot cannot carry out its tasks; they go back uncounted, and it takes none for a while"
+            "bot cannot carry out its tasks; they go back to the queue uncounted, and the bot pauses"
+        );
+        ctx.run_later(hold, |this, ctx| {
+            this.widen_intake();
+            this.report_capacity(ctx);
+        });
+    }
+
+    /// Takes no tasks for a while, at the wish of the bot or its provider.
+    fn paused(&mut self, result: &ExecutionResult, ctx: &mut Context<Self>) {
+        let now = Timestamp::now();
+        let asked = result
+            .paused_until
+            .map(|until| Duration::from_millis(until.millis_since(now)));
+        let hold = self.pause_policy.hold(asked);
+        if !self.intake.pause(hold, Instant::now()) {
+            return;
+        }
+        self.withdraw();
+        let reason = result.error.as_deref().unwrap_or("unknown");
+        self.gauges.pause(reason, result.class, hold);
+        tracing::warn!(
+            bot = %self.name,
+            reason,
+            hold_ms = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX),
+            "bot takes no tasks for a while; refused ones go back uncounted"
         );
         ctx.run_later(hold, |this, ctx| {
             this.widen_intake();
@@ -143,5 +225,6 @@ impl BotActor {
         }
         let in_hand = u32::try_from(self.in_hand()).unwrap_or(u32::MAX);
         self.intake.beat(in_hand, Instant::now());
+        self.gauges.circuit.beat();
     }
 }

@@ -13,6 +13,10 @@ pub(super) enum Downfall {
     Stopped,
     /// This attempt took the bot down.
     CausedBy(AttemptKey),
+    /// The attempt that took the bot down has its result already.
+    Explained,
+    /// The executor went down by itself, and any of the attempts may be the cause.
+    ExecutorDied,
 }
 
 impl Downfall {
@@ -28,16 +32,26 @@ impl Downfall {
         *self = Self::CausedBy(attempt);
     }
 
+    /// Notes that the attempt that takes the bot down has its result already.
+    pub(super) fn explained(&mut self) {
+        *self = Self::Explained;
+    }
+
+    /// Notes that the executor went down by itself.
+    pub(super) fn executor_died(&mut self) {
+        *self = Self::ExecutorDied;
+    }
+
     /// Returns the end of an attempt that was one of `running` when the bot went down. A death is
     /// charged to the attempt that is known to have caused it; an unexplained one to an attempt
     /// that ran alone; of several, each becomes a suspect.
     pub(super) fn end_of(self, attempt: AttemptKey, running: usize) -> AttemptEnd {
         match self {
-            Self::Stopped => AttemptEnd::GivenBack,
+            Self::Stopped | Self::Explained => AttemptEnd::GivenBack,
             Self::CausedBy(guilty) if guilty == attempt => AttemptEnd::BotDied,
             Self::CausedBy(_) => AttemptEnd::GivenBack,
-            Self::Unexplained if running <= 1 => AttemptEnd::BotDied,
-            Self::Unexplained => AttemptEnd::Suspected,
+            Self::Unexplained | Self::ExecutorDied if running <= 1 => AttemptEnd::BotDied,
+            Self::Unexplained | Self::ExecutorDied => AttemptEnd::Suspected,
         }
     }
 }
@@ -64,6 +78,10 @@ mod tests {
             (Downfall::CausedBy(attempt), 1, AttemptEnd::BotDied),
             (Downfall::CausedBy(attempt), 8, AttemptEnd::BotDied),
             (Downfall::CausedBy(other), 8, AttemptEnd::GivenBack),
+            (Downfall::Explained, 1, AttemptEnd::GivenBack),
+            (Downfall::Explained, 8, AttemptEnd::GivenBack),
+            (Downfall::ExecutorDied, 1, AttemptEnd::BotDied),
+            (Downfall::ExecutorDied, 2, AttemptEnd::Suspected),
             (Downfall::Unexplained, 1, AttemptEnd::BotDied),
             (Downfall::Unexplained, 2, AttemptEnd::Suspected),
         ] {
@@ -84,5 +102,9 @@ mod tests {
         let mut downfall = Downfall::Unexplained;
         downfall.stopped();
         assert_eq!(downfall, Downfall::Stopped);
+        // The actor stops after its executor died.
+        downfall.executor_died();
+        downfall.stopped();
+        assert_eq!(downfall, Downfall::ExecutorDied);
     }
 }

@@ -33,6 +33,10 @@ impl BotActor {
         let mut reports = std::mem::take(&mut self.sending);
         self.return_suspects();
         reports.append(&mut self.reports);
+        if self.executor.is_pulled() {
+            // Their leases go on; the next incarnation takes them over.
+            self.attempts.clear();
+        }
         let running = self.attempts.len();
         reports.extend(self.attempts.drain().map(|(key, attempt)| {
             let end = self.downfall.end_of(key, running);
@@ -91,7 +95,9 @@ impl BotActor {
             self.sending = std::mem::take(&mut self.reports);
             self.send(ctx);
         } else if self.in_hand() == 0 {
-            self.stopped.take().map(|stopped| stopped.send(()));
+            if !self.executor_stops {
+                self.stopped.take().map(|stopped| stopped.send(()));
+            }
             self.drained.take().map(|drained| drained.send(()));
         }
     }
@@ -151,5 +157,6 @@ pub(super) fn report(
         execution_time_ms: result.execution_time_ms,
         tokens_used: result.tokens_used,
         cost_cents: result.cost_cents,
+        failure_class: result.class,
     }
 }

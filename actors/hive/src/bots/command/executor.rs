@@ -5,12 +5,13 @@ use std::sync::Arc;
 use deia_ledger::ClaimedTask;
 use deia_model::CommandExecutor;
 
-use super::{CommandContext, OnStart, preflight::preflight, run};
+use super::{CommandContext, OnStart, run};
 use crate::{
     bots::{
         attempt::StopSignal,
         executor::{Execution, Executor, ExecutorFactory, IncarnationParts, Preflight, Started},
         output::OutputLimits,
+        program::preflight::preflight,
         progress::Progress,
     },
     secrets::BotSecrets,
@@ -65,6 +66,7 @@ impl CommandContext {
             gauges,
             log,
             incarnation,
+            ..
         } = parts;
         Self {
             spec,
@@ -74,15 +76,14 @@ impl CommandContext {
             hive_id,
             work_dir: config.bot_work_dir(&record.name),
             outputs,
-            output_limits: OutputLimits {
-                memory: config.tasks.max_output_bytes.as_u64(),
-                file: config.tasks.max_output_file_bytes.as_u64(),
-            },
+            output_limits: OutputLimits::of(&config.tasks),
             kept_outputs: config.tasks.kept_outputs,
             term_grace: config.bots.term_grace,
             reaper,
             log,
             pids: gauges.pids.clone(),
+            meters: gauges.meters.clone(),
+            limits: record.spec.limits,
             incarnation,
             on_start: OnStart::on(gauges),
         }

@@ -1,17 +1,13 @@
 //! The result of an attempt, derived from the end of its program. Pure.
 
-use std::{
-    borrow::Cow, io, os::unix::process::ExitStatusExt as _, path::Path, process::ExitStatus,
-};
+use std::{io, process::ExitStatus};
 
 use deia_model::AttemptEnd;
-use nix::sys::signal::Signal;
 
-use super::environment::Missing;
 use crate::bots::{
     attempt::{ExecutionResult, FaultPhase, StopCause},
-    output::SpoolError,
-    reaper_handle::Ended,
+    output::{SpoolError, result_text::text},
+    program::exit::{RUNNER_KILLED, how},
 };
 
 /// The end of a program.
@@ -81,22 +77,12 @@ pub(super) fn classify_exit(
     (outcome, replaced)
 }
 
-/// Error of an attempt whose runner was lost.
-const RUNNER_KILLED: &str = "the runner above the program was killed or stopped while it ran";
-
 /// Returns the result of a program that did not end by itself.
 fn broken_off(ending: ProcessExit, execution_time_ms: u64) -> ExecutionResult {
     match ending {
         ProcessExit::Stopped(cause) => ExecutionResult::stopped(cause, execution_time_ms),
-        ProcessExit::NotSpooled(SpoolError::TooMuch { max_bytes }) => {
-            let error = format!(
-                "printed more than {max_bytes} bytes, the limit of an output (tasks.max_output_file_bytes)"
-            );
-            ExecutionResult::failed(error, execution_time_ms)
-        }
-        ProcessExit::NotSpooled(SpoolError::Storage(reason)) => {
-            let error = format!("what it printed cannot be kept: {reason}");
-            ExecutionResult::bot_fault(FaultPhase::End, error, execution_time_ms)
+        ProcessExit::NotSpooled(fault) => {
+            ExecutionResult::output_not_kept(fault, execution_time_ms)
         }
         // Counted: a task whose program kills its runner would otherwise be retried forever.
         ProcessExit::RunnerKilled => ExecutionResult::failed(RUNNER_KILLED, execution_time_ms),
@@ -130,138 +116,10 @@ pub(super) fn without_stderr(error: &str) -> &str {
     error.split(SAID).next().unwrap_or(error)
 }
 
-/// Maximum size of the part of a stored output that is repeated in the result, in bytes.
-const MAX_HEAD_BYTES: u64 = 64 << 10;
-
-/// Cuts the text of an output that is in a file if the text is incomplete or too long for a result.
-/// Readers recognise a cut text by its length, which is less than that of the whole output.
-pub(super) fn cut(outcome: &mut ExecutionResult, max_bytes: u64) {
-    let (Some(whole), Some(text)) = (outcome.output_bytes, &mut outcome.output) else {
-        return;
-    };
-    if whole <= max_bytes && text.len() as u64 <= max_bytes {
-        return;
-    }
-    let most = MAX_HEAD_BYTES.min(max_bytes).min(whole.saturating_sub(1));
-    let mut end = usize::try_from(most).unwrap_or(usize::MAX).min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
-}
-
-fn text(bytes: Vec<u8>) -> (String, bool) {
-    match String::from_utf8(bytes) {
-        Ok(text) => (text, false),
-        Err(error) => match String::from_utf8_lossy(error.as_bytes()) {
-            Cow::Borrowed(text) => (text.to_owned(), false),
-            Cow::Owned(text) => (text, true),
-        },
-    }
-}
-
-fn how(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit code {code}"),
-        (None, Some(number)) => match Signal::try_from(number) {
-            Ok(signal) => format!("ended by signal {number} ({})", signal.as_str()),
-            Err(_) => format!("ended by signal {number}"),
-        },
-        (None, None) => "ended in an unknown way".to_owned(),
-    }
-}
-
-/// The reason why a program could not be started, and whether the task is at fault.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct NotStarted {
-    pub(super) reason: String,
-    /// True if the kernel can start no such program or the program did harm at once: no other bot
-    /// could run the task.
-    task_is_at_fault: bool,
-}
-
-impl NotStarted {
-    /// Returns a fault of the bot or its host: the attempt never ran.
-    pub(super) fn bot(reason: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-            task_is_at_fault: false,
-        }
-    }
-
-    /// Returns the result of the attempt.
-    pub(super) fn outcome(self, execution_time_ms: u64) -> ExecutionResult {
-        if self.task_is_at_fault {
-            ExecutionResult::failed(self.reason, execution_time_ms)
-        } else {
-            ExecutionResult::bot_fault(FaultPhase::Start, self.reason, execution_time_ms)
-        }
-    }
-}
-
-/// Returns notes about processes outside of the program's group at its end.
-pub(super) fn strays(ended: &Ended) -> Vec<String> {
-    let processes = |n: u32| match n {
-        1 => "1 process".to_owned(),
-        n => format!("{n} processes"),
-    };
-    let mut notes = Vec::new();
-    if ended.strays > 0 {
-        let strays = processes(ended.strays);
-        notes.push(format!("ended {strays} that left the process group"));
-    }
-    if ended.left > 0 {
-        let left = processes(ended.left);
-        notes.push(format!("{left} cannot be ended: the kernel holds them"));
-    }
-    notes
-}
-
-/// Returns the reason why the program could not be started in that directory.
-pub(super) fn not_started(program: &str, directory: &Path, error: &io::Error) -> NotStarted {
-    let reason = match error.kind() {
-        io::ErrorKind::ConnectionAborted => {
-            return NotStarted {
-                reason: RUNNER_KILLED.to_owned(),
-                task_is_at_fault: true,
-            };
-        }
-        io::ErrorKind::NotFound if !directory.is_dir() => {
-            return NotStarted::bot(format!(
-                "the working directory {} does not exist",
-                directory.display()
-            ));
-        }
-        io::ErrorKind::NotFound => {
-            "there is no such file (or its interpreter is missing)".to_owned()
-        }
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        io::ErrorKind::ArgumentListTooLong => {
-            "its arguments and environment are too long".to_owned()
-        }
-        _ if error.raw_os_error() == Some(nix::errno::Errno::ENOEXEC as i32) => {
-            "it is neither a program nor a script with a #! line".to_owned()
-        }
-        _ => error.to_string(),
-    };
-    NotStarted {
-        reason: format!("the program {program:?} cannot be started: {reason}"),
-        task_is_at_fault: error.kind() == io::ErrorKind::ArgumentListTooLong,
-    }
-}
-
-/// Returns the reason why the program was not found.
-pub(super) fn not_found(program: &str, missing: Missing) -> NotStarted {
-    NotStarted::bot(match missing {
-        Missing::NotFound => format!("the program {program:?} was not found in PATH"),
-        Missing::NotExecutable => {
-            format!("the program {program:?} cannot be started: permission denied")
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
     use super::*;
 
     #[test]
@@ -337,11 +195,20 @@ mod tests {
                 ),
             ),
             (
+                ProcessExit::NotSpooled(SpoolError::NoRoom { max_bytes: 7 }),
+                "x",
+                AttemptEnd::Failed,
+                Some("out"),
+                Some(
+                    "there is no room for what it printed: the outputs of running programs take 7 bytes, the limit of all outputs together (tasks.max_outputs_bytes): x",
+                ),
+            ),
+            (
                 ProcessExit::NotSpooled(SpoolError::Storage("no room".into())),
                 "x",
                 AttemptEnd::BotFault,
                 Some("out"),
-                Some("what it printed cannot be kept: no room: x"),
+                Some("its output cannot be kept: no room: x"),
             ),
             (
                 ProcessExit::RunnerKilled,
@@ -365,28 +232,6 @@ mod tests {
             assert_eq!(outcome.error.as_deref(), error, "{case}");
             assert_eq!(outcome.execution_time_ms, 5, "{case}");
             assert!(!replaced, "{case}");
-        }
-    }
-
-    #[test]
-    fn incomplete_or_overlong_text_is_cut() {
-        for (text, whole, max_bytes, expected) in [
-            ("abc", None, 1, "abc"),
-            ("abc", Some(9), 8, "abc"),
-            ("abcdefgh", Some(9), 4, "abcd"),
-            // Replaced bytes made the text longer: it is complete, but too long.
-            ("\u{fffd}\u{fffd}", Some(2), 4, ""),
-            ("a\u{fffd}\u{fffd}", Some(3), 4, "a"),
-            ("a\u{fffd}\u{fffd}", Some(3), 7, "a\u{fffd}\u{fffd}"),
-        ] {
-            let mut outcome = ExecutionResult::succeeded(text.into(), 0);
-            outcome.output_bytes = whole;
-            cut(&mut outcome, max_bytes);
-            assert_eq!(
-                outcome.output.as_deref(),
-                Some(expected),
-                "{text} {whole:?}"
-            );
         }
     }
 

@@ -1,29 +1,25 @@
 //! The standard streams of a running program: content in, result and log out, all bounded.
 
-use std::{io, process, time::Duration};
+use std::{io, process};
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
-    process::{ChildStderr, ChildStdin, ChildStdout},
-    time::Instant,
+    io::AsyncWriteExt as _,
+    process::{ChildStdin, ChildStdout},
 };
 
-use super::{lines::Lines, program::Pipes};
 use crate::bots::{
     log::{BotLog, LoggedAttempt, Stream},
     output::{OutputSpool, SpoolError},
+    program::{
+        launch::Pipes,
+        lines::Lines,
+        pipe::{CHUNK_BYTES, read_some},
+        stderr::Errors,
+    },
     progress::{self, Progress},
 };
 
-/// Time after which an incomplete line is shown.
-const SHOW_PARTIAL_AFTER: Duration = Duration::from_millis(500);
-
-/// Bytes of standard error kept for the error of a failed attempt.
-const STDERR_TAIL_BYTES: usize = 2 << 10;
-
-/// Bytes read at a time. An output that is written to a file is read in pieces of the size of a
-/// pipe.
-const CHUNK_BYTES: usize = 16 << 10;
+/// Bytes read at a time from an output that is written to a file: the size of a pipe.
 const FILE_CHUNK_BYTES: usize = 64 << 10;
 
 /// Bytes read at a time from the progress pipe.
@@ -57,12 +53,14 @@ impl Streams {
             stderr,
             progress: said,
         } = pipes;
+        let activity = progress.clone();
         Ok(Self {
             input: Input::new(stdin, content)?,
             output: Output {
                 pipe: Some(ChildStdout::from_std(stdout)?),
                 piece: Vec::new(),
                 spool,
+                activity: progress.clone(),
             },
             told: Told {
                 pipe: Some(ChildStdout::from_std(said.into())?),
@@ -72,14 +70,7 @@ impl Streams {
                 log: log.clone(),
                 of,
             },
-            errors: Errors {
-                pipe: Some(ChildStderr::from_std(stderr)?),
-                lines: Lines::default(),
-                partial_since: None,
-                tail: Vec::new(),
-                log,
-                of,
-            },
+            errors: Errors::new(stderr, log, Some(of), Some(activity))?,
         })
     }
 
@@ -96,7 +87,13 @@ impl Streams {
             told,
         } = self;
         // Input that the program does not read is no reason to wait.
-        let outputs = async { tokio::try_join!(output.read(), errors.read()).map(|_| ()) };
+        let outputs = async {
+            let errors = async {
+                errors.read().await;
+                Ok(())
+            };
+            tokio::try_join!(output.read(), errors).map(|_| ())
+        };
         tokio::select! {
             biased;
             ended = outputs => ended,
@@ -106,10 +103,8 @@ impl Streams {
     }
 
     /// Returns the result and the tail of standard error.
-    pub(super) fn finish(mut self) -> (OutputSpool, String) {
-        self.errors.end();
-        let tail = String::from_utf8_lossy(&self.errors.tail);
-        (self.output.spool, tail.trim().to_owned())
+    pub(super) fn finish(self) -> (OutputSpool, String) {
+        (self.output.spool, self.errors.finish())
     }
 }
 
@@ -166,6 +161,7 @@ struct Output {
     pipe: Option<ChildStdout>,
     piece: Vec<u8>,
     spool: OutputSpool,
+    activity: Progress,
 }
 
 impl Output {
@@ -190,76 +186,12 @@ impl Output {
             };
             self.piece.clear();
             if read_some(pipe, &mut self.piece, size).await {
+                self.activity.active();
                 self.spool.take(&self.piece)?;
             } else {
                 self.pipe = None;
             }
         }
-    }
-}
-
-struct Errors {
-    pipe: Option<ChildStderr>,
-    lines: Lines,
-    /// Time since which an incomplete line waits to be shown.
-    partial_since: Option<Instant>,
-    tail: Vec<u8>,
-    log: BotLog,
-    of: LoggedAttempt,
-}
-
-impl Errors {
-    async fn read(&mut self) -> Result<(), SpoolError> {
-        let mut chunk = Vec::new();
-        while let Some(pipe) = &mut self.pipe {
-            chunk.clear();
-            let read = read_some(pipe, &mut chunk, CHUNK_BYTES);
-            let read = match self.partial_since {
-                None => read.await,
-                Some(since) => {
-                    let shown_at = since + SHOW_PARTIAL_AFTER;
-                    match tokio::time::timeout_at(shown_at, read).await {
-                        Ok(read) => read,
-                        Err(_) => {
-                            self.show_partial();
-                            continue;
-                        }
-                    }
-                }
-            };
-            if read {
-                self.take(&chunk);
-            } else {
-                self.pipe = None;
-            }
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, chunk: &[u8]) {
-        let Self { lines, log, of, .. } = self;
-        lines.push(chunk, |line| log.line(Some(*of), Stream::Stderr, line));
-        self.tail.extend_from_slice(chunk);
-        let surplus = self.tail.len().saturating_sub(STDERR_TAIL_BYTES);
-        self.tail.drain(..surplus);
-        match (self.lines.has_news(), self.partial_since) {
-            (false, _) => self.partial_since = None,
-            (true, None) => self.partial_since = Some(Instant::now()),
-            // A progress bar that never pauses is shown as well.
-            (true, Some(since)) if since.elapsed() >= SHOW_PARTIAL_AFTER => self.show_partial(),
-            (true, Some(_)) => {}
-        }
-    }
-
-    fn show_partial(&mut self) {
-        let Self { lines, log, of, .. } = self;
-        lines.show_partial(|line| log.line(Some(*of), Stream::Stderr, line));
-        self.partial_since = None;
-    }
-
-    fn end(&mut self) {
-        let Self { lines, log, of, .. } = self;
-        lines.end(|line| log.line(Some(*of), Stream::Stderr, line));
     }
 }
 
@@ -304,18 +236,10 @@ impl Told {
             None => {
                 let shown: String = line.chars().take(64).collect();
                 let said = format!(
-                    "not a progress, and ignored with all that is none: {shown:?} (0 to 1, or a percentage, a line)"
+                    "not a progress report: {shown:?}; expected 0 to 1, or a percentage, on each line; further ones are ignored without a note"
                 );
                 log.line(Some(*of), Stream::Deia, &said);
             }
         });
     }
-}
-
-/// Reads once. Returns `false` at the end and when the pipe is broken. Cancel safe.
-async fn read_some(pipe: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>, size: usize) -> bool {
-    if into.capacity() - into.len() < size / 2 {
-        into.reserve(size);
-    }
-    matches!(pipe.read_buf(into).await, Ok(1..))
 }

@@ -46,6 +46,8 @@ impl Setup {
             reaper: ReaperHandle::start(reaper_program(hive_id)).unwrap(),
             log: BotLog::open(dir.path().join("bot-1.log"), 8 << 20),
             pids: Pids::default(),
+            meters: Meters::default(),
+            limits: BotLimits::default(),
             incarnation: 1,
             on_start: OnStart::unheard(),
         };

@@ -68,6 +68,18 @@ impl TaskOutput {
         })
     }
 
+    /// Returns the offset of the next byte to read.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Returns the same output, read from that byte on.
+    #[must_use]
+    pub fn starting_at(mut self, position: u64) -> Self {
+        self.position = position;
+        self
+    }
+
     /// Returns the number of the attempt.
     pub fn attempt(&self) -> u32 {
         self.attempt
@@ -93,13 +105,22 @@ impl TaskOutput {
     /// # Errors
     /// The file cannot be read.
     pub async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        self.next_up_to(PIECE_BYTES).await
+    }
+
+    /// Returns the next bytes like [`next`](Self::next), at most that many.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn next_up_to(&mut self, max_bytes: usize) -> io::Result<Option<Vec<u8>>> {
         if let Source::Running { grown, .. } = &mut self.source {
             let position = self.position;
             // The sender lives as long as the output, which is held here.
             let _ = grown.wait_for(|grown| grown.has_news(position)).await;
         }
         let left = self.length().saturating_sub(self.position);
-        let wanted = PIECE_BYTES.min(usize::try_from(left).unwrap_or(PIECE_BYTES));
+        let most = PIECE_BYTES.min(max_bytes);
+        let wanted = most.min(usize::try_from(left).unwrap_or(most));
         if wanted == 0 {
             return Ok(None);
         }

@@ -1,17 +1,18 @@
 //! Storing the output of a program.
 
+mod durable;
+
 use std::{
     fs::{File, OpenOptions},
     io,
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
-    path::Path,
-    sync::Arc,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
 };
 
-use deia_model::TaskId;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::{Grown, OutputLimits, Outputs, Running};
+use super::{Grown, OutputLimits, Outputs, Running, shelf::mark_ended};
 use crate::host::private_dir;
 
 /// Maximum size of the part of a stored output that is repeated in the result, in bytes.
@@ -25,8 +26,19 @@ pub(crate) enum SpoolError {
         /// The limit, in bytes.
         max_bytes: u64,
     },
+    /// The outputs of all attempts take as much as they may, and no more can be removed.
+    NoRoom {
+        /// The limit of all outputs, in bytes.
+        max_bytes: u64,
+    },
     /// The output cannot be written.
     Storage(String),
+}
+
+impl From<io::Error> for SpoolError {
+    fn from(error: io::Error) -> Self {
+        Self::Storage(error.to_string())
+    }
 }
 
 /// The stored output of an ended attempt.
@@ -41,32 +53,34 @@ pub(crate) struct Spooled {
 /// Stores the output of one attempt. Dropping it leaves the output so far in a file.
 pub(crate) struct OutputSpool {
     outputs: Outputs,
-    task: TaskId,
     running: Arc<Running>,
     limits: OutputLimits,
     length: u64,
     /// The beginning of the output, once the rest is in a file.
     head: Vec<u8>,
     has_file: bool,
-    writing: Option<JoinHandle<io::Result<()>>>,
+    /// True if each piece is on disk once it is settled.
+    durable: bool,
+    /// True if the file was found, and had been ended.
+    was_ended: bool,
+    /// True if there was no room below the limit of all outputs.
+    no_room: bool,
+    writing: Option<JoinHandle<Result<(), SpoolError>>>,
     over: bool,
 }
 
 impl OutputSpool {
-    pub(super) fn new(
-        outputs: Outputs,
-        task: TaskId,
-        running: Arc<Running>,
-        limits: OutputLimits,
-    ) -> Self {
+    pub(super) fn new(outputs: Outputs, running: Arc<Running>, limits: OutputLimits) -> Self {
         Self {
             outputs,
-            task,
             running,
             limits,
             length: 0,
             head: Vec::new(),
             has_file: false,
+            durable: false,
+            was_ended: false,
+            no_room: false,
             writing: None,
             over: false,
         }
@@ -94,19 +108,27 @@ impl OutputSpool {
             return Err(SpoolError::TooMuch { max_bytes });
         }
         self.length = length;
-        if !self.has_file && length <= self.limits.memory {
+        if !self.has_file && !self.durable && length <= self.limits.memory {
             self.running.lock().memory.extend_from_slice(piece);
             self.grown();
             return Ok(());
         }
         let piece = piece.to_vec();
         if self.has_file {
+            let more = self.head_bytes().saturating_sub(self.head.len());
+            self.head.extend(piece.iter().take(more));
             let (running, outputs) = (Arc::clone(&self.running), self.outputs.clone());
+            let durable = self.durable;
             self.writing = Some(spawn_blocking(move || {
                 outputs.check_room()?;
+                outputs.claim(&running, piece.len() as u64)?;
                 let file = running.lock().file.clone();
-                file.ok_or_else(|| io::Error::other("the file is closed"))?
-                    .write_all_at(&piece, from)
+                let file = file.ok_or_else(|| io::Error::other("the file is closed"))?;
+                file.write_all_at(&piece, from)?;
+                if durable {
+                    file.sync_data()?;
+                }
+                Ok(())
             }));
         } else {
             self.spill(piece);
@@ -119,15 +141,18 @@ impl OutputSpool {
         self.has_file = true;
         // Readers read from memory until the file is there.
         let so_far = self.running.lock().memory.clone();
-        let head = HEAD_BYTES.min(usize::try_from(self.limits.memory).unwrap_or(usize::MAX));
+        let head = self.head_bytes();
         self.head = so_far.iter().chain(&piece).take(head).copied().collect();
-        let path = self.outputs.file(self.task, self.running.attempt);
         let (running, outputs) = (Arc::clone(&self.running), self.outputs.clone());
+        let (durable, path) = (self.durable, self.path());
         self.writing = Some(spawn_blocking(move || {
             outputs.check_room()?;
-            let file = create(&path)?;
+            let file = create(&outputs, &running, (so_far.len() + piece.len()) as u64)?;
             file.write_all_at(&so_far, 0)?;
             file.write_all_at(&piece, so_far.len() as u64)?;
+            if durable {
+                sync(&file, &path)?;
+            }
             let mut kept = running.lock();
             kept.file = Some(Arc::new(file));
             kept.memory = Vec::new();
@@ -135,17 +160,36 @@ impl OutputSpool {
         }));
     }
 
+    /// Returns the size of the part that the result repeats.
+    fn head_bytes(&self) -> usize {
+        HEAD_BYTES.min(usize::try_from(self.limits.memory).unwrap_or(usize::MAX))
+    }
+
+    /// Returns the length of the output so far, in bytes.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Returns whether the output was found in a file that had been ended.
+    pub(crate) fn was_ended(&self) -> bool {
+        self.was_ended
+    }
+
     /// Waits until the output taken so far is stored. Cancel safe.
     ///
     /// # Errors
-    /// [`SpoolError::Storage`].
+    /// [`SpoolError::Storage`], [`SpoolError::NoRoom`].
     pub(crate) async fn settle(&mut self) -> Result<(), SpoolError> {
         if let Some(writing) = &mut self.writing {
             let written = writing.await;
             self.writing = None;
-            written
-                .unwrap_or_else(|error| Err(io::Error::other(error)))
-                .map_err(|error| SpoolError::Storage(error.to_string()))?;
+            let written = written.unwrap_or_else(|error| Err(io::Error::other(error).into()));
+            if let Err(fault) = written {
+                self.no_room |= matches!(fault, SpoolError::NoRoom { .. });
+                // The last piece is not stored.
+                self.length = self.running.grown.borrow().length;
+                return Err(fault);
+            }
             self.grown();
         }
         Ok(())
@@ -163,53 +207,77 @@ impl OutputSpool {
     /// result may come from a later attempt.
     ///
     /// # Errors
-    /// [`SpoolError::Storage`], with the part that fits in memory.
+    /// [`SpoolError::Storage`] or [`SpoolError::NoRoom`], with the part that fits in memory.
     pub(crate) async fn finish(mut self, evidence: bool) -> Result<Spooled, (SpoolError, Spooled)> {
         // Bytes beyond the limit were refused already and do not matter here.
-        if let Err(fault) = self.settle().await {
-            return Err((fault, self.end_with(None)));
-        }
+        let settled = self.settle().await;
         let is_text = || std::str::from_utf8(&self.running.lock().memory).is_ok();
-        if self.has_file || !is_text() {
-            return match self.put_on_disk().await {
-                Ok(()) => {
-                    let length = self.length;
-                    Ok(self.end_with(Some(length)))
-                }
-                Err(fault) => Err((fault, self.end_with(None))),
-            };
+        let needs_file = self.has_file || !is_text();
+        let stored = match settled {
+            Ok(()) if needs_file || evidence => self.put_on_disk(!evidence).await,
+            settled => settled,
+        };
+        self.put_away().await;
+        match stored {
+            Ok(()) if self.durable && !evidence && self.length <= self.limits.memory => {
+                Ok(self.end_as_result().await)
+            }
+            Ok(()) => {
+                let length = self.length;
+                Ok(self.end_with(needs_file.then_some(length)))
+            }
+            Err(fault) if needs_file => Err((fault, self.end_with(None))),
+            Err(fault) => {
+                let task = self.running.task;
+                tracing::warn!(%task, ?fault, "the output of a failed attempt cannot be stored");
+                Ok(self.end_with(None))
+            }
         }
-        if evidence && let Err(fault) = self.put_on_disk().await {
-            let task = self.task;
-            tracing::warn!(%task, ?fault, "the output of a failed attempt cannot be stored");
-        }
-        Ok(self.end_with(None))
     }
 
-    async fn put_on_disk(&mut self) -> Result<(), SpoolError> {
+    async fn put_on_disk(&mut self, is_success: bool) -> Result<(), SpoolError> {
         if !self.has_file {
             self.copy_to_file();
             self.settle().await?;
         }
-        let path = self.outputs.file(self.task, self.running.attempt);
+        let path = self.path();
         let file = self.running.lock().file.clone();
         let synced = spawn_blocking(move || match file {
-            Some(file) => sync(&file, &path),
+            Some(file) => {
+                mark_ended(&file, is_success)?;
+                sync(&file, &path)
+            }
             None => Err(io::Error::other("the file is closed")),
         });
-        synced
+        let synced = synced.await;
+        Ok(synced.unwrap_or_else(|error| Err(io::Error::other(error)))?)
+    }
+
+    /// Hands the file over to those that may be removed, or notes that there was no room for it.
+    async fn put_away(&self) {
+        if !self.no_room && self.running.claimed.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let (outputs, running) = (self.outputs.clone(), Arc::clone(&self.running));
+        if spawn_blocking(move || put_away(&outputs, &running))
             .await
-            .unwrap_or_else(|error| Err(io::Error::other(error)))
-            .map_err(|error| SpoolError::Storage(error.to_string()))
+            .is_err()
+        {
+            tracing::warn!(task = %self.running.task, "the size of an output was not counted");
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        let Running { task, attempt, .. } = *self.running;
+        self.outputs.file(task, attempt)
     }
 
     /// Writes the output to a file, and holds it in memory as well.
     fn copy_to_file(&mut self) {
-        let path = self.outputs.file(self.task, self.running.attempt);
         let (running, outputs) = (Arc::clone(&self.running), self.outputs.clone());
         self.writing = Some(spawn_blocking(move || {
             outputs.check_room()?;
-            write_whole(&running, &path)
+            write_whole(&outputs, &running)
         }));
     }
 
@@ -234,7 +302,7 @@ impl OutputSpool {
 
     fn end(&mut self) {
         self.over = true;
-        self.outputs.ended(self.task, &self.running);
+        self.outputs.ended(self.running.task, &self.running);
         self.running.grown.send_modify(|grown| grown.over = true);
     }
 }
@@ -246,29 +314,45 @@ impl Drop for OutputSpool {
             return;
         }
         self.end();
-        if !self.has_file
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            let path = self.outputs.file(self.task, self.running.attempt);
-            let (task, running) = (self.task, Arc::clone(&self.running));
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (outputs, running) = (self.outputs.clone(), Arc::clone(&self.running));
+            // A durable output is in its file already, as far as there is any.
+            let has_file = self.has_file || self.durable;
             runtime.spawn_blocking(move || {
-                if let Err(error) = write_whole(&running, &path) {
-                    tracing::warn!(%task, %error, "the output of a dropped attempt cannot be stored");
+                if !has_file && let Err(fault) = write_whole(&outputs, &running) {
+                    let task = running.task;
+                    tracing::warn!(%task, ?fault, "the output of a dropped attempt cannot be stored");
                 }
+                put_away(&outputs, &running);
             });
         }
     }
 }
 
-fn write_whole(running: &Running, path: &Path) -> io::Result<()> {
+/// Hands the file of an attempt over to those that may be removed. Blocks.
+fn put_away(outputs: &Outputs, running: &Running) {
+    outputs.put_away(running);
+    if running.lock().file.is_none()
+        && let Err(error) = outputs.note_no_room(running)
+    {
+        let task = running.task;
+        tracing::warn!(%task, %error, "nothing says that an output was not kept for the limit");
+    }
+}
+
+fn write_whole(outputs: &Outputs, running: &Running) -> Result<(), SpoolError> {
     let bytes = running.lock().memory.clone();
-    let file = create(path)?;
+    let file = create(outputs, running, bytes.len() as u64)?;
     file.write_all_at(&bytes, 0)?;
     running.lock().file = Some(Arc::new(file));
     Ok(())
 }
 
-fn create(path: &Path) -> io::Result<File> {
+/// Creates the file of an attempt, with room for so many bytes.
+fn create(outputs: &Outputs, running: &Running, bytes: u64) -> Result<File, SpoolError> {
+    outputs.claim(running, bytes)?;
+    outputs.clear(running)?;
+    let path = outputs.file(running.task, running.attempt);
     let open = || {
         if let Some(directory) = path.parent() {
             private_dir::make(directory)?;
@@ -279,13 +363,14 @@ fn create(path: &Path) -> io::Result<File> {
             .create(true)
             .truncate(true)
             .mode(0o600)
-            .open(path)
+            .open(&path)
     };
     // The end of an earlier attempt may have removed the directory just now.
-    open().or_else(|error| match error.kind() {
+    let opened = open().or_else(|error| match error.kind() {
         io::ErrorKind::NotFound => open(),
         _ => Err(error),
-    })
+    });
+    Ok(opened?)
 }
 
 /// Syncs the file, its directory, and the directory of all outputs.

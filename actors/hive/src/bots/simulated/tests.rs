@@ -102,7 +102,13 @@ async fn each_fate_has_its_end() {
 
     let crash = played(plan(0, Fate::Crash), &perfect(), "").await;
     let reason = "simulated crash";
-    assert_eq!(crash, Err(BotDown { reason }));
+    assert_eq!(
+        crash,
+        Err(BotDown {
+            reason: reason.into(),
+            result: None
+        })
+    );
 }
 
 #[test]
@@ -179,7 +185,7 @@ async fn failed_allocation_is_a_fault_of_the_bot() {
         panic!("no crash was planned");
     };
     assert_eq!(outcome.end, AttemptEnd::BotFault);
-    assert!(outcome.error.unwrap().contains("not to be had"));
+    assert!(outcome.error.unwrap().contains("not available"));
 }
 
 #[tokio::test]

@@ -72,31 +72,35 @@ impl Pids {
 const PROGRESS_FD_VARIABLE: &str = "DEIA_PROGRESS_FD";
 
 /// Everything needed to start a program.
-pub(super) struct Launch {
-    pub(super) file: PathBuf,
-    pub(super) command: Vec<String>,
-    pub(super) environment: Vec<(OsString, OsString)>,
-    pub(super) directory: PathBuf,
-    pub(super) has_input: bool,
-    pub(super) env_tags: EnvTags,
-    pub(super) reaper: ReaperHandle,
-    pub(super) pids: Pids,
+pub(in crate::bots) struct Launch {
+    pub(in crate::bots) file: PathBuf,
+    pub(in crate::bots) command: Vec<String>,
+    pub(in crate::bots) environment: Vec<(OsString, OsString)>,
+    pub(in crate::bots) directory: PathBuf,
+    pub(in crate::bots) has_input: bool,
+    /// True if the program may report progress on a descriptor of its own.
+    pub(in crate::bots) tells_progress: bool,
+    pub(in crate::bots) env_tags: EnvTags,
+    pub(in crate::bots) reaper: ReaperHandle,
+    pub(in crate::bots) pids: Pids,
     /// Incarnation of the bot that starts the program.
-    pub(super) incarnation: u64,
+    pub(in crate::bots) incarnation: u64,
+    /// Limit of the open descriptors of each process; `None` for that of deia.
+    pub(in crate::bots) descriptors: Option<u64>,
 }
 
 /// Deia's ends of a program's pipes.
-pub(super) struct Pipes {
-    pub(super) stdin: Option<ChildStdin>,
-    pub(super) stdout: ChildStdout,
-    pub(super) stderr: ChildStderr,
+pub(in crate::bots) struct Pipes {
+    pub(in crate::bots) stdin: Option<ChildStdin>,
+    pub(in crate::bots) stdout: ChildStdout,
+    pub(in crate::bots) stderr: ChildStderr,
     /// Pipe on which the program reports its progress.
-    pub(super) progress: OwnedFd,
+    pub(in crate::bots) progress: OwnedFd,
 }
 
 /// A running program that leads its own session and process group. Dropping it kills everything
 /// that it has started; the reaper reaps its runner.
-pub(super) struct Program {
+pub(in crate::bots) struct Program {
     /// `None` once the program is reaped.
     runner: Option<RunnerLease>,
     group: Pid,
@@ -111,7 +115,7 @@ impl Launch {
     ///
     /// # Errors
     /// The program cannot be started.
-    pub(super) fn start(mut self) -> io::Result<(Program, Pipes)> {
+    pub(in crate::bots) fn start(mut self) -> io::Result<(Program, Pipes)> {
         let pipe = || pipe_with(PipeFlags::CLOEXEC);
         let ((progress, said), (stdout, out), (stderr, err)) = (pipe()?, pipe()?, pipe()?);
         let mut given = vec![out, err, said];
@@ -121,14 +125,18 @@ impl Launch {
             given.push(content);
             stdin = Some(ChildStdin::from(input));
         }
-        self.environment
-            .push((PROGRESS_FD_VARIABLE.into(), PROGRESS_FD.to_string().into()));
+        if self.tells_progress {
+            let number = PROGRESS_FD.to_string();
+            self.environment
+                .push((PROGRESS_FD_VARIABLE.into(), number.into()));
+        }
         let start = Start::new(
             &self.file,
             &self.command,
             &self.environment,
             &self.directory,
         )?;
+        let start = start.with_descriptors(self.descriptors);
         let (runner, pid) = self.reaper.start_program(&start, &given, &self.env_tags)?;
         drop(given);
         let group = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
@@ -155,30 +163,30 @@ impl Launch {
         match is_wanted {
             true => Ok((program, pipes)),
             // Dropping the program ends it.
-            false => Err(io::Error::other("the bot was started anew meanwhile")),
+            false => Err(io::Error::other("the bot was restarted in the meantime")),
         }
     }
 }
 
 impl Program {
     /// Returns a descriptor that becomes readable when the program has ended, before it is reaped.
-    pub(super) fn pidfd(&self) -> Arc<OwnedFd> {
+    pub(in crate::bots) fn pidfd(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.pidfd)
     }
 
     /// Returns the number of the process group, which is not reused before the program is reaped.
-    pub(super) fn group(&self) -> i32 {
+    pub(in crate::bots) fn group(&self) -> i32 {
         self.group.as_raw_nonzero().get()
     }
 
     /// Sends TERM to the whole group. Stopped processes are continued, so that they receive it.
-    pub(super) fn ask_to_end(&self) {
+    pub(in crate::bots) fn ask_to_end(&self) {
         self.signal(Signal::TERM);
         self.signal(Signal::CONT);
     }
 
     /// Kills the whole group.
-    pub(super) fn kill(&self) {
+    pub(in crate::bots) fn kill(&self) {
         self.signal(Signal::KILL);
     }
 
@@ -194,7 +202,7 @@ impl Program {
     ///
     /// # Errors
     /// The exit status is unknown: the program's runner was killed.
-    pub(super) async fn reap(mut self) -> io::Result<Ended> {
+    pub(in crate::bots) async fn reap(mut self) -> io::Result<Ended> {
         let runner = self.let_go().ok_or(io::ErrorKind::NotConnected)?;
         let ended = tokio::task::spawn_blocking(move || runner.end()).await;
         let ended = ended.unwrap_or_else(|error| Err(io::Error::other(error)));

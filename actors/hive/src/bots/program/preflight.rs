@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::Path};
 
 use deia_model::CommandExecutor;
 
-use super::{environment, process_exit};
+use super::{lookup, start_failure};
 
 /// Returns why the program of a command could not be started now, as far as can be seen without
 /// starting it. The program may be installed later, so this is a warning and not a refusal. Blocks
@@ -20,8 +20,8 @@ pub(crate) fn preflight(spec: &CommandExecutor) -> Option<String> {
     let path = path.or_else(|| std::env::var_os("PATH"));
     let environment: Vec<(OsString, OsString)> =
         path.map(|path| ("PATH".into(), path)).into_iter().collect();
-    match environment::resolve(word, &environment, environment::is_executable) {
-        Err(missing) => Some(process_exit::not_found(word, missing).reason),
+    match lookup::resolve(word, &environment, lookup::is_executable) {
+        Err(missing) => Some(start_failure::not_found(word, missing).reason),
         Ok(file) => {
             let file = match &spec.working_dir {
                 Some(directory) => Path::new(directory).join(file),
@@ -34,11 +34,9 @@ pub(crate) fn preflight(spec: &CommandExecutor) -> Option<String> {
 }
 
 fn unfit(word: &str, file: &Path) -> Option<String> {
-    match environment::is_executable(file) {
+    match lookup::is_executable(file) {
         Some(true) => None,
-        Some(false) => {
-            Some(process_exit::not_found(word, environment::Missing::NotExecutable).reason)
-        }
+        Some(false) => Some(start_failure::not_found(word, lookup::Missing::NotExecutable).reason),
         None => Some(format!(
             "the program {word:?} cannot be started: there is no such file"
         )),

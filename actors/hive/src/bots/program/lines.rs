@@ -1,11 +1,11 @@
 //! Splits a stream of bytes into lines, in bounded memory.
 
 /// Bytes kept of a line; the rest of a longer line is dropped.
-pub(super) const MAX_LINE_BYTES: usize = 4 << 10;
+pub(in crate::bots) const MAX_LINE_BYTES: usize = 4 << 10;
 
 /// A line under construction.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(in crate::bots) struct Lines {
     partial: Vec<u8>,
     /// Number of bytes dropped from this line.
     left_out: usize,
@@ -18,7 +18,7 @@ pub(super) struct Lines {
 impl Lines {
     /// Adds bytes and emits every line that they complete. If a program overwrites a line (`\r`, a
     /// progress bar), the last version is emitted.
-    pub(super) fn push(&mut self, bytes: &[u8], mut emit: impl FnMut(&str)) {
+    pub(in crate::bots) fn push(&mut self, bytes: &[u8], mut emit: impl FnMut(&str)) {
         for piece in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             let text = piece
                 .strip_suffix(b"\n")
@@ -33,7 +33,7 @@ impl Lines {
     }
 
     /// Emits an incomplete line, so that it is visible. The rest becomes a line of its own.
-    pub(super) fn show_partial(&mut self, mut emit: impl FnMut(&str)) {
+    pub(in crate::bots) fn show_partial(&mut self, mut emit: impl FnMut(&str)) {
         if self.has_news() {
             self.emit(&mut emit);
             self.shown = true;
@@ -41,12 +41,12 @@ impl Lines {
     }
 
     /// Returns whether the current line has bytes that were not emitted yet.
-    pub(super) fn has_news(&self) -> bool {
+    pub(in crate::bots) fn has_news(&self) -> bool {
         !self.partial.is_empty()
     }
 
     /// Ends the stream: emits the last line if its end is missing.
-    pub(super) fn end(&mut self, mut emit: impl FnMut(&str)) {
+    pub(in crate::bots) fn end(&mut self, mut emit: impl FnMut(&str)) {
         if self.has_news() || self.left_out > 0 {
             self.end_line(&mut emit);
         }
