@@ -1,16 +1,35 @@
 //! The figures of the whole: the real binary, over HTTP, on a disk, durable and
 //! authenticated. `cargo bench --bench figures [-- NAME...]` with names from
-//! `submit batch admission lifecycle latency status start memory backlog command`.
+//! `submit batch admission lifecycle latency status start memory backlog command worker webhooks audit
+//! audit-verify audit-query remote idle-bots scheduler`. A number after some names is another
+//! size: `audit-query=10000000` measures among so many entries, `remote=20` so many tasks a
+//! worker, `idle-bots=50` so many bots of a kind.
 //!
 //! Each is printed with its reference from the same run, where it has one, and
 //! written to `target/deia-bench/figures.json`.
 
 #[path = "figures/admission.rs"]
 mod admission;
+#[path = "figures/audit.rs"]
+mod audit;
+#[path = "figures/audit_query.rs"]
+mod audit_query;
+#[path = "figures/audit_verify.rs"]
+mod audit_verify;
+#[path = "figures/idle_bots.rs"]
+mod idle_bots;
 #[path = "figures/raw.rs"]
 mod raw;
+#[path = "figures/remote.rs"]
+mod remote;
+#[path = "figures/scheduler.rs"]
+mod scheduler;
 #[path = "figures/server.rs"]
 mod server;
+#[path = "figures/webhooks.rs"]
+mod webhooks;
+#[path = "figures/worker.rs"]
+mod worker;
 
 use std::{
     path::PathBuf,
@@ -23,6 +42,8 @@ use serde_json::{Map, Value, json};
 use server::{Server, data_dir, serve_bare};
 
 const ROUNDS: usize = 3;
+/// Entries of the trail that is queried, unless the caller names a number.
+const AUDIT_ENTRIES: u64 = 200_000;
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args()
@@ -32,7 +53,17 @@ fn main() -> Result<()> {
     if args.first().is_some_and(|arg| arg == "bare") {
         return serve_bare();
     }
-    let wanted = |name: &str| args.is_empty() || args.iter().any(|arg| arg == name);
+    if args.first().is_some_and(|arg| arg == worker::PROGRAM) {
+        return worker::serve();
+    }
+    let named = |name: &str| {
+        let names = args
+            .iter()
+            .map(|arg| arg.split_once('=').unwrap_or((arg, "")));
+        names.into_iter().find(|(arg, _)| *arg == name)
+    };
+    let wanted = |name: &str| args.is_empty() || named(name).is_some();
+    let number = |name: &str| named(name).and_then(|(_, number)| number.parse::<usize>().ok());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -49,9 +80,27 @@ fn main() -> Result<()> {
             "memory",
             "backlog",
             "command",
+            "worker",
+            "webhooks",
+            "audit",
+            "audit-verify",
+            "audit-query",
+            "remote",
+            "idle-bots",
+            "scheduler",
         ] {
             if wanted(name) {
-                let figure = measure(name).await?;
+                let figure = match name {
+                    "audit-query" => audit_query::measure(
+                        number(name).map_or(AUDIT_ENTRIES, |number| number as u64),
+                    )?,
+                    "remote" => remote::measure(number(name).unwrap_or(remote::TASKS)).await?,
+                    "idle-bots" => {
+                        idle_bots::measure(number(name).unwrap_or(idle_bots::BOTS)).await?
+                    }
+                    "scheduler" => scheduler::measure()?,
+                    _ => measure(name).await?,
+                };
                 println!("{name:10} {figure}");
                 figures.insert(name.into(), figure);
             }
@@ -75,6 +124,14 @@ async fn measure(name: &str) -> Result<Value> {
         "start" => start().await,
         "memory" => memory().await,
         "backlog" => backlog().await,
+        "worker" => worker::measure().await,
+        "webhooks" => webhooks::measure().await,
+        "audit" => {
+            tokio::task::LocalSet::new()
+                .run_until(audit::measure())
+                .await
+        }
+        "audit-verify" => audit_verify::measure(),
         _ => command().await,
     }
 }

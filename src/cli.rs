@@ -5,6 +5,7 @@
 //! standard error, and the exit code reports the outcome ([`Exit`]).
 
 mod alerts;
+mod audit;
 mod bot;
 mod completions;
 mod config;
@@ -21,7 +22,9 @@ mod interrupt;
 mod key;
 mod line;
 mod man;
+mod message;
 mod nearest;
+mod new_file;
 mod output;
 mod parse;
 mod profile;
@@ -30,6 +33,8 @@ mod reference;
 mod roles;
 mod schema;
 mod secret;
+mod secret_file;
+mod session;
 mod supervisors;
 mod system;
 mod table;
@@ -38,6 +43,7 @@ mod text;
 mod user;
 mod wait;
 mod watch;
+mod webhook;
 mod yaml;
 
 pub(crate) use context::takes_value;

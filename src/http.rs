@@ -6,6 +6,7 @@
 //! registers one: no row is without its [`Access`].
 
 mod api;
+mod audit_events;
 mod body;
 mod context;
 mod guard;
@@ -18,12 +19,13 @@ mod viewer;
 
 pub use self::{
     api::schemas,
+    audit_events::audit_events_page,
     body::{
         catalogue::{Code, catalogue_page},
         problem::Problem,
     },
     guard::policy::Access,
-    route::Route,
+    route::{Leaves, Route},
     server::{
         front::front,
         telemetry::ACCESS_TARGET,

@@ -107,6 +107,19 @@ impl Server {
         places: u32,
         types: &[&str],
     ) -> Result<()> {
+        self.launch_until(name, executor, places, types, "healthy")
+            .await
+    }
+
+    /// Puts a bot in place and launches it; returns when it has that status.
+    pub(crate) async fn launch_until(
+        &self,
+        name: &str,
+        executor: Value,
+        places: u32,
+        types: &[&str],
+        status: &str,
+    ) -> Result<()> {
         let capabilities = json!({"max_concurrent_tasks": places, "specializations": types});
         let spec = json!({"executor": executor, "capabilities": capabilities});
         self.call("PUT", &format!("/api/v1/bots/{name}"), &spec)
@@ -116,7 +129,7 @@ impl Server {
         while self
             .call("GET", &format!("/api/v1/bots/{name}"), &Value::Null)
             .await?["status"]
-            != "healthy"
+            != status
         {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }

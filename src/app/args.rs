@@ -20,7 +20,7 @@ use deia_hive::config::{Config, ConfigError, Layers, socket_address};
   deia                                    serve with ./deia.yaml, or else the defaults
   deia --data-dir /var/lib/deia --bind 127.0.0.1:9000
   deia --set server.workers=4 --set logging.filter=debug
-  deia check                              find what would stop a start
+  deia check                              check all that a start needs
   deia admin-key --reset                  replace a lost admin key
   deia secrets rotate                     seal the stored secrets with a new key",
     after_help = "Settings are taken from the file, then from the environment (DEIA__SERVER__BIND is server.bind), then from these options.
@@ -40,7 +40,7 @@ pub(super) enum Command {
   deia serve --data-dir /var/lib/deia
   deia --bind 127.0.0.1:0")]
     Serve,
-    /// Find everything that would stop a start, without starting.
+    /// Check everything that a start needs, without starting.
     #[command(before_help = "Examples:
   deia check
   deia check --config /etc/deia.yaml")]

@@ -35,7 +35,10 @@ async fn reload_settings(hive: &Hive, restart: Arc<Restart>) {
     // As above: off this thread.
     let loading = tokio::task::spawn_blocking(move || restart.settings().load());
     let loaded = loading.await.unwrap_or_else(|error| Err(error.into()));
-    let reloaded = loaded.and_then(|loaded| Ok(hive.reload(loaded)?));
+    let reloaded = match loaded {
+        Ok(loaded) => hive.reload(loaded, "deia").await.map_err(Into::into),
+        Err(error) => Err(error),
+    };
     match reloaded {
         Ok(Reloaded { live, at_restart }) => {
             tracing::info!(

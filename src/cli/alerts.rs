@@ -66,8 +66,8 @@ fn table(alerts: &[Alert], look: &Look) -> String {
     let mut table = Table::new(&[
         Column::new("ALERT"),
         Column::new("SINCE"),
-        Column::new("WHAT").flows(),
-        Column::new("WHAT TO DO").flows(),
+        Column::new("PROBLEM").flows(),
+        Column::new("REMEDY").flows(),
         Column::new("STATE").flows(),
     ]);
     for alert in alerts {

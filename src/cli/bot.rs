@@ -1,32 +1,63 @@
 //! `deia bot`.
 
+mod apply;
+mod attach;
+mod fleet;
 mod logs;
+mod remote;
+mod service;
 mod spec;
+mod top;
 mod view;
 
-use clap::Subcommand;
-use deia_client::PutIf;
-use deia_model::{Bot, BotDesired, BotName};
+use clap::{Args, Subcommand};
+use deia_client::{Client, PutIf};
+use deia_model::{Bot, BotDesired, BotFilter, BotName};
 
-use self::{logs::LogArgs, spec::AddArgs};
+use self::{apply::ApplyArgs, attach::AttachArgs, logs::LogArgs, spec::AddArgs, top::TopArgs};
 use super::{
     confirm::Confirm,
     context::Context,
     error::CliError,
+    format,
     interrupt::Stays,
     output::Output,
+    parse,
     wait::{Goal, WaitArgs},
     watch::WatchArgs,
 };
 
+/// Options that select bots.
+#[derive(Clone, Debug, Args)]
+pub(super) struct SelectArgs {
+    /// Only the bots of this group.
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+    /// Only the bots with this label; repeat for more.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse::pair)]
+    label: Vec<(String, String)>,
+}
+
+impl SelectArgs {
+    fn filter(&self) -> BotFilter {
+        BotFilter {
+            group: self.group.clone(),
+            labels: self.label.clone(),
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum BotCommand {
-    /// List all bots.
+    /// List bots.
     #[command(before_help = "Examples:
   deia bot list
   deia bot list --watch 1s
+  deia bot list --group agents --label team=core
   deia bot list --output jsonl | jq -r .id")]
     List {
+        #[command(flatten)]
+        select: SelectArgs,
         #[command(flatten)]
         watch: WatchArgs,
     },
@@ -44,10 +75,25 @@ pub(super) enum BotCommand {
     #[command(before_help = "Examples:
   deia bot add upper-2 --command tr a-z A-Z --launch
   deia bot add shout --max-concurrent 4 -- sh -c 'tr a-z A-Z; echo !'
+  deia bot add fast --worker python3 /opt/worker.py --max-concurrent 8 --launch
   deia bot add agent --secret API_KEY=file:/etc/deia/secrets/api -- /opt/agent
+  deia bot add review --http https://agents.example.com/run --secret SIGNING_SECRET=store:review
+  deia bot add gpt --llm https://api.openai.com/v1 --model gpt-5 --secret API_KEY=store:openai
   deia bot add sim-3 --simulated slow --specialize writing
   deia bot add from-file --file spec.json --replace")]
     Add(Box<AddArgs>),
+    /// Make the bots those of a file: create, change and, on request, remove them.
+    #[command(before_help = "Examples:
+  deia bot apply -f fleet.yaml --dry-run
+  deia bot apply -f fleet.yaml
+  deia bot apply -f fleet.yaml --prune --yes")]
+    Apply(ApplyArgs),
+    /// Show what the bots do and use: tasks, processor, memory.
+    #[command(before_help = "Examples:
+  deia bot top
+  deia bot top --watch
+  deia bot top --group agents --watch=5s")]
+    Top(TopArgs),
     /// Launch a bot.
     #[command(before_help = "Examples:
   deia bot launch upper-1
@@ -107,6 +153,12 @@ pub(super) enum BotCommand {
   deia bot logs upper-1 --lines 1000 | grep -i error
   deia bot logs upper-1 --follow")]
     Logs(LogArgs),
+    /// Follow a bot's log, or the output of a task, and send each line typed to its program.
+    #[command(before_help = "Examples:
+  deia bot attach agent-1
+  deia bot attach agent-1 --task task_01h455vb4pex5vsknk084sn02q
+  echo 'status' | deia bot attach agent-1")]
+    Attach(AttachArgs),
 }
 
 impl BotCommand {
@@ -118,7 +170,9 @@ impl BotCommand {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let (client, out) = (&context.client, &context.out);
         match self {
-            Self::List { watch } => list(context, watch).await,
+            Self::List { select, watch } => list(context, &select.filter(), watch).await,
+            Self::Apply(args) => args.run(context).await,
+            Self::Top(args) => args.run(context).await,
             Self::Show { name, watch } => {
                 let once = async || {
                     let bot = client.bot(&name).await?;
@@ -153,6 +207,7 @@ impl BotCommand {
                 Ok(())
             }
             Self::Logs(args) => args.run(context).await,
+            Self::Attach(args) => args.run(context).await,
         }
     }
 }
@@ -176,9 +231,9 @@ async fn restart(
     wait.until(client, bot, Goal::Up).await
 }
 
-async fn list(context: &Context, watch: WatchArgs) -> Result<(), CliError> {
+async fn list(context: &Context, filter: &BotFilter, watch: WatchArgs) -> Result<(), CliError> {
     let once = async || {
-        let page = context.client.bots().await?;
+        let page = context.client.select_bots(filter).await?;
         let table = |look: &_| view::list(&page.items, look);
         context.out.list(&page, "there are no bots", table)
     };
@@ -188,18 +243,29 @@ async fn list(context: &Context, watch: WatchArgs) -> Result<(), CliError> {
 async fn add(context: &Context, args: AddArgs) -> Result<(), CliError> {
     let (client, out) = (&context.client, &context.out);
     let spec = args.spec()?;
-    let when = if args.replace {
-        PutIf::Always
+    let (when, running) = if args.replace {
+        (PutIf::Always, running_tasks(client, &args.name).await?)
     } else {
-        PutIf::New
+        (PutIf::New, 0)
     };
-    let put = match client.put_bot(&args.name, &spec, when).await {
+    let put = match args.now {
+        true => client.put_bot_now(&args.name, &spec, when).await,
+        false => client.put_bot(&args.name, &spec, when).await,
+    };
+    let put = match put {
         Err(error) if error.problem().is_some_and(|p| p.status == 412) => {
             return Err(CliError::BotExists { name: args.name });
         }
         put => put?,
     };
     warn(out, &put);
+    if running > 0 {
+        out.note(&format!(
+            "{} back to the queue; deia bot drain {} lets tasks end before a replacement",
+            format::count(running, "running task goes", "running tasks go"),
+            args.name
+        ));
+    }
     let mut bot = put;
     if args.launch {
         bot = client.launch_bot(&args.name).await?;
@@ -208,6 +274,16 @@ async fn add(context: &Context, args: AddArgs) -> Result<(), CliError> {
         out.note(&format!("launch it: deia bot launch {}", bot.id));
     }
     row(out, &bot)
+}
+
+/// Returns how many tasks a bot runs now; 0 for one that does not exist or may not be
+/// read: the number is only for a note.
+async fn running_tasks(client: &Client, name: &BotName) -> Result<u64, CliError> {
+    match client.bot(name).await {
+        Ok(bot) => Ok(u64::from(bot.running_tasks)),
+        Err(error) if error.problem().is_some() => Ok(0),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Prints the reasons why a bot could not carry out a task now.

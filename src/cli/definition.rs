@@ -7,6 +7,7 @@ use deia_model::{Permission, TaskId};
 
 use super::{
     alerts::{self, AlertsArgs, AlertsCommand},
+    audit::AuditCommand,
     bot::BotCommand,
     completions,
     config::ConfigCommand,
@@ -17,18 +18,22 @@ use super::{
     health::HealthCommand,
     interrupt::Interrupt,
     key::{self, KeyCommand},
-    line, man, nearest,
+    line, man,
+    message::MessageCommand,
+    nearest,
     output::Output,
     parse,
     profile::ProfileCommand,
     queue::QueueCommand,
     roles, schema,
     secret::SecretCommand,
+    session::SessionCommand,
     supervisors::{self, SupervisorsCommand},
     system::SystemCommand,
     task::TaskCommand,
     user::UserCommand,
     watch::WatchArgs,
+    webhook::WebhookCommand,
 };
 use crate::telemetry;
 
@@ -43,11 +48,11 @@ const HELP: &str =
     version,
     before_help = "Examples:
   deia                                    serve with ./deia.yaml, or else the defaults
-  deia check                              find what would stop a start
+  deia check                              check all that a start needs
   deia task submit 'hello' --wait
   deia bot list --output json
   deia health check",
-    after_help = "Without a command it serves; deia serve --help lists the options. deia-admin is a second name that serves only when told to.
+    after_help = "Without a command it serves; deia serve --help lists the options. deia-admin is a second name that serves only with the command serve.
 Exit codes: 0 ok, 1 failed, 2 usage, 3 unhealthy, 4 not found, 5 denied, 6 conflict, 7 unreachable, 8 timed out, 130 interrupted.",
     subcommand_required = true,
     arg_required_else_help = true
@@ -190,6 +195,45 @@ pub(super) enum HiveNoun {
         #[command(flatten)]
         list: AlertsArgs,
     },
+    /// Register endpoints that get the events of the hive; see and repeat deliveries.
+    #[command(
+        subcommand,
+        before_help = "Examples:
+  deia webhook register https://hooks.example.com/deia --event task.failed --event alert
+  deia webhook test webhook_01h455vb4pex5vsknk084sn02q
+  deia webhook deliveries webhook_01h455vb4pex5vsknk084sn02q --state waiting
+  deia webhook replay webhook_01h455vb4pex5vsknk084sn02q --from 2h --watch"
+    )]
+    Webhook(WebhookCommand),
+    /// Start sessions, whose tasks go to one bot; list and end them.
+    #[command(
+        subcommand,
+        before_help = "Examples:
+  deia session start --bot upper-1
+  deia task submit hello --session session_01h455vb4pex5vsknk084sn02q
+  deia session end session_01h455vb4pex5vsknk084sn02q"
+    )]
+    Session(SessionCommand),
+    /// Send messages to bots, and see what became of them.
+    #[command(
+        subcommand,
+        before_help = "Examples:
+  deia message send upper-1 'the build is green'
+  deia message list --receiver upper-1
+  deia message inbox upper-1"
+    )]
+    Message(MessageCommand),
+    /// Search the audit trail, export it, and get proofs of it.
+    #[command(
+        subcommand,
+        before_help = "Examples:
+  deia audit query --actor ada --since 1d
+  deia audit tail --follow --min-level warning
+  deia audit export --format csv --to audit.csv
+  deia audit log ext.deploy.approved 'release 7'
+  deia audit verify --dir /var/lib/deia/audit"
+    )]
+    Audit(AuditCommand),
     /// Create, list, change and remove users.
     #[command(
         subcommand,
@@ -222,7 +266,9 @@ pub(super) enum HiveNoun {
   deia events
   deia events --action key --since 1d
   deia events --action bot.quarantined --output jsonl | jq -r .target
-  deia events --target bot:upper-1 --limit 20")]
+  deia events --target bot:upper-1 --limit 20
+  deia events --follow --action task --type writing
+  deia events --follow --output jsonl | jq -r .action")]
     Events(EventsArgs),
     /// Check whether you have a permission; exit code 1 if not. Changes nothing.
     #[command(before_help = "Examples:
@@ -235,7 +281,7 @@ pub(super) enum HiveNoun {
         /// The task that it concerns.
         task: Option<TaskId>,
     },
-    /// Show who the hive takes you for.
+    /// Show the user and the permissions of the key in use.
     #[command(before_help = "Examples:
   deia whoami
   deia whoami --key-file ci.key")]
@@ -338,6 +384,9 @@ fn execute(noun: Noun, globals: &Globals, name: &str) -> Result<(), CliError> {
             listening.map_err(CliError::Runtime)?;
             return command.run(&globals.output(None));
         }
+        Noun::OfHive(HiveNoun::Audit(AuditCommand::Verify(args))) => {
+            return args.run(&globals.output(None));
+        }
         Noun::OfHive(noun) => noun,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -381,6 +430,10 @@ async fn dispatch(noun: HiveNoun, context: &Context) -> Result<(), CliError> {
             command: Some(command),
             ..
         } => command.run(context).await,
+        HiveNoun::Webhook(command) => command.run(context).await,
+        HiveNoun::Session(command) => command.run(context).await,
+        HiveNoun::Message(command) => command.run(context).await,
+        HiveNoun::Audit(command) => command.run(context).await,
         HiveNoun::Key(command) => command.run(context).await,
         HiveNoun::User(command) => command.run(context).await,
         HiveNoun::Roles => roles::list(context).await,
@@ -391,50 +444,4 @@ async fn dispatch(noun: HiveNoun, context: &Context) -> Result<(), CliError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_definition_is_sound() {
-        command().debug_assert();
-    }
-
-    #[test]
-    fn every_command_says_what_it_does_and_has_an_example() {
-        fn check(command: &Command, path: &str) {
-            let path = format!("{path} {}", command.get_name());
-            assert!(command.get_about().is_some(), "{path} has no description");
-            let examples = command.get_before_help().map(ToString::to_string);
-            assert!(
-                examples.is_some_and(|text| text.starts_with("Examples:\n  deia")),
-                "{path} has no example"
-            );
-            for sub in command.get_subcommands() {
-                check(sub, &path);
-            }
-        }
-        check(&command(), "");
-    }
-
-    #[test]
-    fn examples_parse() {
-        fn lines(command: &Command, into: &mut Vec<String>) {
-            let text = command.get_before_help().map(ToString::to_string);
-            into.extend(text.unwrap_or_default().lines().map(str::to_owned));
-            command.get_subcommands().for_each(|sub| lines(sub, into));
-        }
-        let mut all = Vec::new();
-        lines(&command(), &mut all);
-        for line in all.iter().filter_map(|l| l.strip_prefix("  deia ")) {
-            let args: Vec<_> = line.split_whitespace().map(OsString::from).collect();
-            if crate::app::is_of_server(&args) {
-                continue;
-            }
-            let words = crate::cli::parse::shell_words(line);
-            let args = std::iter::once("deia".to_owned()).chain(words);
-            if let Err(error) = line::parse(command(), args.map(OsString::from)) {
-                panic!("{line}: {error}");
-            }
-        }
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@ mod hints;
 use std::{io, path::PathBuf, time::Duration};
 
 use deia_client::{ClientError, Problem};
-use deia_model::{BotName, TaskId, TaskType};
+use deia_model::{BotName, ReplayId, TaskId, TaskType, WebhookId};
 
 pub use self::exit::Exit;
 use super::{format, interrupt::Stays};
@@ -19,7 +19,7 @@ pub enum CliError {
     #[error("{0}")]
     Client(#[from] ClientError),
     /// The hive requires a key, and there was none to send.
-    #[error("the hive at {url} requires a key, and there is none: {reason}")]
+    #[error("the hive at {url} requires a key, and none was found: {reason}")]
     NoKey {
         /// The hive.
         url: String,
@@ -98,6 +98,16 @@ pub enum CliError {
     BotExists {
         /// The bot.
         name: BotName,
+    },
+    /// Some steps to a fleet were not carried out.
+    #[error("{} of {of} bots are not as the file has them", failed + conflicts)]
+    AppliedInPart {
+        /// Number of steps that failed.
+        failed: usize,
+        /// Number of bots that somebody changed meanwhile.
+        conflicts: usize,
+        /// Number of steps.
+        of: usize,
     },
     /// A profile of that name exists.
     #[error("profile {name} exists already")]
@@ -207,6 +217,30 @@ pub enum CliError {
         /// The byte at which to continue.
         offset: u64,
     },
+    /// An export ended early.
+    #[error("the export is not complete: {error}")]
+    ExportInPart {
+        /// The error that ended the export.
+        error: Box<CliError>,
+    },
+    /// An endpoint did not accept a test.
+    #[error("the test was not delivered: {reason}")]
+    TestNotDelivered {
+        /// The endpoint.
+        webhook: WebhookId,
+        /// The reason.
+        reason: String,
+    },
+    /// A replay was stopped before its end.
+    #[error("{replay} was stopped at {}", format::percent(*progress_percent))]
+    ReplayStopped {
+        /// The endpoint.
+        webhook: WebhookId,
+        /// The replay.
+        replay: ReplayId,
+        /// Share of the range that is done, in percent.
+        progress_percent: f64,
+    },
     /// The user interrupted the command.
     #[error("interrupted{}", stays.told())]
     Interrupted {
@@ -228,6 +262,14 @@ pub enum CliError {
     No {
         /// The reason.
         reason: String,
+    },
+    /// An audit trail has faults.
+    #[error("the audit trail in {} is not sound: {}", dir.display(), format::count(*faults, "fault", "faults"))]
+    NotSound {
+        /// The directory of the trail.
+        dir: PathBuf,
+        /// Number of faults.
+        faults: u64,
     },
     /// The hive is not healthy.
     #[error("the hive is not healthy: {0}")]
@@ -284,6 +326,8 @@ impl CliError {
             | Self::SomeSkipped {
                 all_missing: true, ..
             } => Exit::NotFound,
+            Self::AppliedInPart { conflicts: 1.., .. } => Exit::Conflict,
+            Self::AppliedInPart { .. } => Exit::Failed,
             Self::BotExists { .. } | Self::ProfileExists { .. } | Self::SomeSkipped { .. } => {
                 Exit::Conflict
             }
@@ -291,7 +335,9 @@ impl CliError {
             | Self::TaskNotEnded { .. }
             | Self::NotRestarted { .. }
             | Self::NotDrained { .. } => Exit::TimedOut,
-            Self::SubmittedInPart { error, .. } | Self::OutputInPart { error, .. } => error.exit(),
+            Self::SubmittedInPart { error, .. }
+            | Self::OutputInPart { error, .. }
+            | Self::ExportInPart { error } => error.exit(),
             Self::Interrupted { .. } => Exit::Interrupted,
             Self::Unhealthy(_) => Exit::Unhealthy,
             Self::Stream { error, .. } if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
@@ -301,6 +347,9 @@ impl CliError {
             | Self::BotWentWrong { .. }
             | Self::RestartFailed { .. }
             | Self::TaskFailed { .. }
+            | Self::TestNotDelivered { .. }
+            | Self::NotSound { .. }
+            | Self::ReplayStopped { .. }
             | Self::File { .. }
             | Self::FileOf { .. }
             | Self::Stream { .. }

@@ -1,7 +1,7 @@
 //! Selection of tasks: the same options for every command.
 
 use clap::Args;
-use deia_model::{PageRequest, Priority, TaskFilter, TaskType, Timestamp};
+use deia_model::{PageRequest, Priority, SessionId, TaskFilter, TaskType, Timestamp};
 
 use super::{error::CliError, parse};
 
@@ -24,6 +24,9 @@ pub(super) struct FilterArgs {
     /// the key is written \=, a \ as \\.
     #[arg(long, value_name = "KEY=TEXT", value_parser = parse::key_and_text)]
     metadata: Vec<(String, String)>,
+    /// Only tasks of this session.
+    #[arg(long, value_name = "SESSION")]
+    session: Option<SessionId>,
     /// Only tasks with this deduplication key.
     #[arg(long, value_name = "KEY")]
     dedup_key: Option<String>,
@@ -76,6 +79,7 @@ impl FilterArgs {
             submitter: self.submitter,
             tags: self.tag,
             metadata: self.metadata,
+            session: self.session,
             dedup_key: self.dedup_key,
             created_after: self.since,
             created_before: self.until,
@@ -110,7 +114,7 @@ mod tests {
         assert_eq!(filter(""), TaskFilter::default());
         let all = filter(
             "--type a --priority p1 --submitter ada --tag t --tag u --metadata k=v=w \
-             --dedup-key d --since 2026-11-20T08:30:00Z --until 2026-11-21T08:30:00Z",
+             --dedup-key d --session session_01h455vb4pex5vsknk084sn02q --since 2026-11-20T08:30:00Z --until 2026-11-21T08:30:00Z",
         );
         let at = |day: i64| Timestamp::from_millis(1_795_163_400_000 + day * 86_400_000);
         let expected = TaskFilter {
@@ -119,6 +123,7 @@ mod tests {
             submitter: Some("ada".into()),
             tags: vec!["t".into(), "u".into()],
             metadata: vec![("k".into(), "v=w".into())],
+            session: Some("session_01h455vb4pex5vsknk084sn02q".parse().unwrap()),
             dedup_key: Some("d".into()),
             created_after: Some(at(0)),
             created_before: Some(at(1)),

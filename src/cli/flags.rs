@@ -22,12 +22,14 @@ const TASK: Names = &[
     ("/expires_in_ms", "--expires"),
     ("/max_attempts", "--max-attempts"),
     ("/timeout_seconds", "--timeout"),
+    ("/idle_timeout_seconds", "--idle-timeout"),
     ("/estimated_duration_seconds", "--estimate"),
     ("/retry/min_ms", "--retry-min"),
     ("/retry/max_ms", "--retry-max"),
     ("/retry/factor", "--retry-factor"),
     ("/retry/jitter", "--retry-jitter"),
     ("/dedup_key", "--dedup-key"),
+    ("/session_id", "--session"),
     ("/depends_on", "--depends-on"),
     ("/on_dependency_failure", "--on-dependency-failure"),
     ("/idempotency_key", "--idempotency-key"),
@@ -46,6 +48,13 @@ const BOT: Names = &[
     ("/capabilities/specializations", "--specialize"),
     ("/capabilities/bot_type", "--bot-type"),
     ("/secrets", "--secret"),
+    ("/group", "--group"),
+    ("/labels", "--label"),
+    // These are in files only.
+    ("/limits", "--file"),
+    ("/idle_timeout_seconds", "--file"),
+    ("/probe", "--file"),
+    ("/template", "--file"),
 ];
 const SECRET: Names = &[("/value", "--from")];
 const USER: Names = &[
@@ -63,6 +72,42 @@ const KEY: Names = &[
     ("/expires_at", "--expires"),
     ("/overlap_seconds", "--overlap"),
 ];
+const WEBHOOK: Names = &[
+    ("/url", "the URL"),
+    ("/description", "--description"),
+    ("/events", "--event"),
+    ("/task_types", "--task-type"),
+    ("/tags", "--tag"),
+    ("/owners", "--owner"),
+    ("/headers", "--header"),
+    ("/signatures", "--signature"),
+    ("/concurrency", "--concurrency"),
+    ("/rate_per_second", "--rate"),
+    ("/reason", "--reason"),
+    ("/overlap_seconds", "--overlap"),
+    ("/from", "--from"),
+    ("/to", "--to"),
+];
+const SESSION: Names = &[
+    ("/bot", "--bot"),
+    ("/on_bot_death", "--on-bot-death"),
+    ("/idle_ttl_seconds", "--idle"),
+];
+const MESSAGE: Names = &[
+    ("/receiver_bot", "BOT"),
+    ("/content", "CONTENT"),
+    ("/sender_bot", "--from"),
+    ("/priority", "--priority"),
+    ("/ttl_seconds", "--expires"),
+    ("/session_id", "--session"),
+];
+const AUDIT: Names = &[
+    ("/action", "ACTION"),
+    ("/target", "TARGET"),
+    ("/details", "--details"),
+    ("/level", "--level"),
+    ("/result", "--result"),
+];
 const QUEUE: Names = &[
     ("/type", "--type"),
     ("/reason", "--reason"),
@@ -77,6 +122,12 @@ const QUEUE: Names = &[
     ("/ids", "ID"),
 ];
 
+/// Routes in refusals, and the commands that call them.
+const COMMANDS: [(&str, &str); 1] = [(
+    "GET /api/v1/webhooks/event-types",
+    "deia webhook event-types",
+)];
+
 /// Returns the options of a command, by the fields that they fill.
 pub(super) fn of(noun: &HiveNoun) -> Names {
     match noun {
@@ -88,6 +139,10 @@ pub(super) fn of(noun: &HiveNoun) -> Names {
         HiveNoun::Key(_) => KEY,
         HiveNoun::Queue(_) => QUEUE,
         HiveNoun::Secret(_) => SECRET,
+        HiveNoun::Webhook(_) => WEBHOOK,
+        HiveNoun::Session(_) => SESSION,
+        HiveNoun::Message(_) => MESSAGE,
+        HiveNoun::Audit(_) => AUDIT,
         _ => &[],
     }
 }
@@ -103,7 +158,7 @@ pub(super) fn name(error: CliError, names: Names) -> CliError {
             if let Some(unit_ms) = unit_ms(&violation.pointer) {
                 violation.detail = in_spans(&violation.detail, unit_ms);
             }
-            violation.detail = in_options(&violation.detail, names);
+            violation.detail = in_options(&in_commands(&violation.detail), names);
             violation.pointer = words;
             renamed = true;
         }
@@ -118,6 +173,12 @@ pub(super) fn name(error: CliError, names: Names) -> CliError {
         });
     }
     CliError::Client(ClientError::Problem(problem))
+}
+
+/// Replaces routes in a text by the commands that call them.
+fn in_commands(text: &str) -> String {
+    let replace = |text: String, (route, command): &(&str, &str)| text.replace(route, command);
+    COMMANDS.iter().fold(text.to_owned(), replace)
 }
 
 /// Replaces names of other fields in a text by the options that they come from.
@@ -241,6 +302,22 @@ mod tests {
             assert_eq!(in_spans(detail, unit_ms), expected);
         }
         assert_eq!(unit_ms("/max_attempts"), None);
+    }
+
+    #[test]
+    fn routes_are_told_as_commands() {
+        let told = in_commands("is no action; GET /api/v1/webhooks/event-types lists them");
+        assert_eq!(told, "is no action; deia webhook event-types lists them");
+        let fields = serde_json::json!({
+            "url": "", "description": "", "events": [], "task_types": [], "tags": [],
+            "owners": [], "headers": {}, "signatures": [], "concurrency": 1,
+            "rate_per_second": 1,
+        });
+        let known: deia_model::NewWebhook = serde_json::from_value(fields.clone()).unwrap();
+        assert_eq!(known.concurrency, Some(1));
+        for field in fields.as_object().unwrap().keys() {
+            assert!(words(&format!("/{field}"), WEBHOOK).is_some(), "{field}");
+        }
     }
 
     #[test]

@@ -136,7 +136,12 @@ const SHORT: usize = 160;
 /// Shortens an error for a row of a table: the cause and the last line of a program's
 /// output, on one line, truncated.
 pub(super) fn short(error: &str) -> String {
-    let line = one_line(&deia_model::summary(error));
+    beginning(&deia_model::summary(error))
+}
+
+/// Returns the beginning of a text, on one line, for a row of a table.
+pub(super) fn beginning(text: &str) -> String {
+    let line = one_line(text);
     match line.char_indices().nth(SHORT) {
         None => line,
         Some((end, _)) => format!("{}...", &line[..end]),

@@ -2,12 +2,13 @@
 
 use std::{
     io::{self, IsTerminal as _},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
     time::Duration,
 };
 
 use deia_client::{Client, OutputPlace};
-use deia_model::{BotName, TaskId, TaskType};
+use deia_model::{BotName, ReplayId, TaskId, TaskType, WebhookId};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::sleep,
@@ -51,8 +52,12 @@ pub enum Stays {
     Bot(BotName),
     /// The bot is being stopped in order to be launched again.
     BotStopped(BotName),
+    /// The replay of the endpoint continues.
+    Replay(WebhookId, ReplayId),
     /// The server is restarting.
     Restart,
+    /// The progress of a command is in this file.
+    Saved(PathBuf),
 }
 
 /// Ends the process when the user presses Ctrl-C, even while something blocks.
@@ -143,7 +148,9 @@ impl Stays {
             Self::Paused(Some(task_type)) => format!("; type {task_type} stays paused"),
             Self::Bot(name) => format!("; bot {name} continues"),
             Self::BotStopped(name) => format!("; bot {name} stays stopped"),
+            Self::Replay(_, id) => format!("; {id} continues"),
             Self::Restart => "; the server is still restarting".into(),
+            Self::Saved(file) => format!("; the progress is in {}", file.display()),
         }
     }
 
@@ -166,7 +173,11 @@ impl Stays {
             Self::Paused(task_type) => resume(task_type.as_ref()),
             Self::Bot(name) => format!("deia bot show {name}"),
             Self::BotStopped(name) => format!("deia bot launch {name}"),
+            Self::Replay(webhook, id) => {
+                format!("deia webhook replays {webhook}; deia webhook stop-replay {webhook} {id}")
+            }
             Self::Restart => "deia system status".into(),
+            Self::Saved(_) => "repeat the command to go on".into(),
         })
     }
 }

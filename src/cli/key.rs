@@ -2,13 +2,7 @@
 
 mod view;
 
-use std::{
-    fs::{self, OpenOptions},
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 use deia_client::{ClientError, CreatedKey, Missing, NewKeyRequest, RotateKeyRequest, WhoAmI};
@@ -22,12 +16,13 @@ use super::{
     error::CliError,
     output::Output,
     parse,
+    secret_file::SecretFile,
     table::{Cell, Table, Tone},
 };
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
-    /// Create a key. Its text is shown once.
+    /// Create a key. The text of the key is shown once.
     #[command(before_help = "Examples:
   deia key create --user ci --new-user --role external --to ci.key
   deia key create --user ada --role operator --expires +30days
@@ -39,7 +34,7 @@ pub(super) enum KeyCommand {
   deia key list
   deia key list --output jsonl | jq -r 'select(.revoked_at == null) | .id'")]
     List,
-    /// Replace a key in force by a new one. Its text is shown once.
+    /// Replace a key in force by a new one. The text of the new key is shown once.
     ///
     /// The old key stays in force for a while, so that its users can be given the new
     /// one.
@@ -297,22 +292,16 @@ async fn hand_over(
         let shown = out.one(&created, |look| view::shown(&created, look));
         return shown.map_err(|error| lost(created.info.id, error));
     };
-    // The file comes first: a key that cannot be written would be lost.
-    let mut file = new_file(&path)?;
+    let file = SecretFile::create(path)?;
     let created = match making.await {
         Ok(created) => created,
         Err(error) => {
-            let _ = fs::remove_file(&path);
+            file.discard();
             return Err(error.into());
         }
     };
-    writeln!(file, "{}", created.key.reveal())
-        .and_then(|()| file.sync_all())
-        .map_err(|error| CliError::FileOf {
-            option: "--to",
-            path: path.clone(),
-            error,
-        })
+    let path = file
+        .write(created.key.reveal())
         .map_err(|error| lost(created.info.id, error))?;
     tell_of_new_user(out, &created);
     out.note(&format!("the key is in {}", path.display()));
@@ -352,17 +341,4 @@ fn lost(id: KeyId, error: CliError) -> CliError {
         next: format!("revoke it, and create another: deia key revoke {id} --yes"),
         error: Box::new(error),
     }
-}
-
-fn new_file(path: &Path) -> Result<fs::File, CliError> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| CliError::FileOf {
-            option: "--to",
-            path: path.to_owned(),
-            error,
-        })
 }

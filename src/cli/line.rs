@@ -67,7 +67,7 @@ const MEANT: &[(&[&str], &[&str], &str)] = &[
         &["metrics", "stats"],
         "deia system status; for Prometheus: GET /metrics with a key",
     ),
-    (&[], &["audit", "event"], "deia events"),
+    (&[], &["event"], "deia events"),
     (
         &[],
         &["permissions"],
@@ -133,6 +133,17 @@ const MEANT: &[(&[&str], &[&str], &str)] = &[
     ),
     (&["secret"], &["delete", "rm"], "deia secret remove NAME"),
     (
+        &["audit"],
+        &["list", "search", "show"],
+        "deia audit query, or deia audit tail",
+    ),
+    (
+        &["audit"],
+        &["add", "append", "record"],
+        "deia audit log ACTION TARGET",
+    ),
+    (&["audit"], &["statistics"], "deia audit stats"),
+    (
         &["secret"],
         &["get", "show"],
         "values are never shown; deia secret list has the names",
@@ -181,8 +192,8 @@ const MEANT: &[(&[&str], &[&str], &str)] = &[
 const START: &str =
     "deia serve runs a hive here; deia bot launch NAME starts a bot of one that runs";
 const BACKUP: &str =
-    "there is no such command; docs/OPERATIONS.md explains how to copy the data directory";
-const STOP: &str = "SIGTERM stops the server in order: kill its process id in deia system status, or systemctl stop deia";
+    "there is no command for it; docs/OPERATIONS.md explains how to copy the data directory";
+const STOP: &str = "SIGTERM stops the server in order: send it to the process id that deia system status shows, or run systemctl stop deia";
 
 /// Suggests the command for a word that is not one.
 fn suggest(error: &mut clap::Error, path: &[String]) {

@@ -84,10 +84,19 @@ impl Output {
         value: &T,
         table: impl FnOnce(&Look) -> String,
     ) -> Result<(), CliError> {
-        self.write(&match self.format {
-            Format::Table => table(&self.look()),
-            format => render(format, value)?,
-        })
+        self.write(&self.rendered(value, table)?)
+    }
+
+    /// Returns one value in the requested format.
+    pub(super) fn rendered<T: Serialize>(
+        &self,
+        value: &T,
+        table: impl FnOnce(&Look) -> String,
+    ) -> Result<String, CliError> {
+        match self.format {
+            Format::Table => Ok(table(&self.look())),
+            format => render(format, value),
+        }
     }
 
     /// Writes a list; an empty one gives a message instead of a table.
@@ -97,13 +106,26 @@ impl Output {
         nothing: &str,
         table: impl FnOnce(&Look) -> String,
     ) -> Result<(), CliError> {
+        let cursor = page.next_cursor.as_deref();
+        self.list_of(page, &page.items, cursor, nothing, table)
+    }
+
+    /// Writes a list like [`list`](Self::list), of a page that says more than its items.
+    pub(super) fn list_of<P: Serialize, T: Serialize>(
+        &self,
+        page: &P,
+        items: &[T],
+        next_cursor: Option<&str>,
+        nothing: &str,
+        table: impl FnOnce(&Look) -> String,
+    ) -> Result<(), CliError> {
         match self.format {
-            Format::Table if page.items.is_empty() => self.note(nothing),
+            Format::Table if items.is_empty() => self.note(nothing),
             Format::Table => self.write(&table(&self.look()))?,
-            Format::Jsonl => self.lines(&page.items)?,
+            Format::Jsonl => self.lines(items)?,
             format => self.write(&render(format, page)?)?,
         }
-        if let (Format::Table | Format::Jsonl, Some(cursor)) = (self.format, &page.next_cursor) {
+        if let (Format::Table | Format::Jsonl, Some(cursor)) = (self.format, next_cursor) {
             self.note(&format!("there is more: --cursor {cursor}"));
         }
         Ok(())

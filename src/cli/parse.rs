@@ -4,10 +4,11 @@ use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use deia_model::{
-    Behavior, DependencyFailure, EndReason, Permission, Priority, Role, TaskStatus, Timestamp,
-    Violation, ambiguity, split_key,
+    Behavior, DeliveryState, DeliveryStatus, DependencyFailure, EndReason, EventLevel, EventResult,
+    OnBotDeath, Permission, Priority, Role, SignatureScheme, TaskStatus, Timestamp, Violation,
+    ambiguity, split_key,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Parses a span of time such as `500ms`, `30s`, `5m`, `1h 30m`, `7days`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -148,6 +149,17 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Parses `NAME:VALUE`, as HTTP writes a header.
+pub(super) fn header(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        }
+        // The text may be secret.
+        _ => Err("expected NAME:VALUE".into()),
+    }
+}
+
 /// Parses `KEY=TEXT`, with `\=` for a `=` in the key.
 pub(super) fn key_and_text(text: &str) -> Result<(String, String), String> {
     split_key(text, '=').ok_or_else(|| "expected KEY=TEXT".to_owned())
@@ -161,13 +173,29 @@ pub(super) fn metadata(text: &str) -> Result<(String, Value), String> {
     };
     let read =
         serde_json::from_str(&value).map_err(|error| format!("{name}:= expects JSON: {error}"))?;
-    match ambiguity(&value) {
+    match unclear(&value) {
         None => Ok((name.to_owned(), read)),
-        Some(Violation { pointer, detail }) if pointer.is_empty() => {
-            Err(format!("{name}:= {detail}"))
-        }
-        Some(Violation { pointer, detail }) => Err(format!("{name}:= {pointer} {detail}")),
+        Some(fault) => Err(format!("{name}:= {fault}")),
     }
+}
+
+/// Parses a JSON object.
+pub(super) fn json_object(text: &str) -> Result<Map<String, Value>, String> {
+    let read = serde_json::from_str(text);
+    let read = read.map_err(|error| format!("expected a JSON object: {error}"))?;
+    match unclear(text) {
+        None => Ok(read),
+        Some(fault) => Err(fault),
+    }
+}
+
+/// Returns what makes a JSON document mean different things to different readers.
+fn unclear(text: &str) -> Option<String> {
+    let Violation { pointer, detail } = ambiguity(text)?;
+    Some(match pointer.is_empty() {
+        true => detail,
+        false => format!("{pointer} {detail}"),
+    })
 }
 
 /// Parses a task status.
@@ -224,6 +252,37 @@ pub(super) fn behavior() -> impl TypedValueParser<Value = Behavior> {
     ];
     PossibleValuesParser::new(names)
         .try_map(|name| serde_json::from_value::<Behavior>(Value::String(name)))
+}
+
+/// Parses the scheme of a signature.
+pub(super) fn signature() -> impl TypedValueParser<Value = SignatureScheme> {
+    PossibleValuesParser::new(["v1", "v1a"])
+        .try_map(|name| serde_json::from_value::<SignatureScheme>(Value::String(name)))
+}
+
+/// Parses the level of an event.
+pub(super) fn level() -> impl TypedValueParser<Value = EventLevel> {
+    one_of(EventLevel::ALL.map(EventLevel::as_str))
+}
+
+/// Parses the result of an event.
+pub(super) fn result() -> impl TypedValueParser<Value = EventResult> {
+    one_of(EventResult::ALL.map(EventResult::as_str))
+}
+
+/// Parses the consequence of the death of a session's bot.
+pub(super) fn on_bot_death() -> impl TypedValueParser<Value = OnBotDeath> {
+    one_of([OnBotDeath::Rebind, OnBotDeath::Fail].map(OnBotDeath::as_str))
+}
+
+/// Parses the state of a message between bots.
+pub(super) fn delivery_status() -> impl TypedValueParser<Value = DeliveryStatus> {
+    one_of(DeliveryStatus::ALL.map(DeliveryStatus::as_str))
+}
+
+/// Parses the state of a delivery.
+pub(super) fn delivery_state() -> impl TypedValueParser<Value = DeliveryState> {
+    one_of(DeliveryState::ALL.map(DeliveryState::as_str))
 }
 
 fn one_of<T, const N: usize>(names: [&'static str; N]) -> impl TypedValueParser<Value = T>
@@ -317,6 +376,8 @@ mod tests {
         assert_eq!(pair("A=b=c"), Ok(("A".into(), "b=c".into())));
         assert_eq!(pair("A="), Ok(("A".into(), String::new())));
         assert!(pair("A").is_err() && pair("=b").is_err());
+        assert_eq!(header("X-Team: a:b "), Ok(("X-Team".into(), "a:b".into())));
+        assert!(header("X-Team").is_err() && header(": b").is_err());
         assert_eq!(metadata("n=5"), Ok(("n".into(), json!("5"))));
         assert_eq!(metadata("n:=5"), Ok(("n".into(), json!(5))));
         assert_eq!(
@@ -324,5 +385,12 @@ mod tests {
             Ok(("n".into(), json!({"a":[1]})))
         );
         assert!(metadata("n:=x").is_err() && metadata("n").is_err());
+        assert_eq!(
+            json_object("{\"a\": 1}").map(Value::from),
+            Ok(json!({"a": 1}))
+        );
+        for text in ["", "1", "[]", "{\"a\":1,\"a\":2}", "{"] {
+            assert!(json_object(text).is_err(), "{text}");
+        }
     }
 }

@@ -46,7 +46,7 @@ pub(super) enum ProfileCommand {
         #[arg(long)]
         replace: bool,
     },
-    /// Remove a profile. Its key file is left alone.
+    /// Remove a profile. The key file stays.
     #[command(before_help = "Examples:\n  deia profile remove prod")]
     Remove {
         /// The profile.

@@ -8,10 +8,10 @@ const HEAD: &str = "\
 # The command line
 
 Written from the definitions of the commands; a test fails when it is stale.
-`DEIA_BLESS=1 cargo test --lib cli::reference` writes it anew.
+`DEIA_BLESS=1 cargo test --lib cli::reference` generates it.
 
-`deia` runs a hive and operates it. `deia-admin` is a second name that serves only
-when it is told to.
+`deia` runs a hive and operates it. `deia-admin` is a second name that serves only with
+the command `serve`.
 
 Data goes to standard output, messages to standard error. `NO_COLOR` turns
 colours off; they are only used on a terminal.
@@ -30,12 +30,12 @@ pub fn reference() -> String {
     for exit in Exit::ALL {
         out.push_str(&format!("| {} | {} |\n", exit as u8, exit.meaning()));
     }
-    out.push_str("\n## Global options\n\nEvery command understands these.\n\n");
+    out.push_str("\n## Global options\n\nOptions of every command.\n\n");
     let is_global = |arg: &&Arg| arg.is_global_set() && !arg.is_hide_set();
     options(&mut out, command.get_arguments().filter(is_global));
     let mut server = crate::app::command();
     server.build();
-    out.push_str("\n## Options of the server\n\n`deia`, `deia serve`, `deia check` and `deia admin-key` understand these.\n\n");
+    out.push_str("\n## Options of the server\n\n`deia`, `deia serve`, `deia check` and `deia admin-key` have these options.\n\n");
     options(&mut out, server.get_arguments().filter(is_global));
     let shown = |sub: &&Command| !sub.is_hide_set() && sub.get_name() != "help";
     for sub in server.get_subcommands().filter(shown) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use deia_client::Client;
-use deia_model::{LastRestart, SystemStatus};
+use deia_model::{LastRestart, StoredOutputs, SystemStatus};
 
 use super::{
     confirm::Confirm,
@@ -100,6 +100,21 @@ async fn restarted(client: &Client, before: &SystemStatus) -> SystemStatus {
     }
 }
 
+fn outputs(stored: &StoredOutputs) -> Cell {
+    let bytes = format::bytes(stored.bytes);
+    let Some(limit) = stored.limit_bytes else {
+        return Cell::from(bytes);
+    };
+    let size = format!("{bytes} of {} allowed", format::bytes(limit));
+    match stored.removed {
+        0 => Cell::from(size),
+        n => Cell::new(
+            format!("{size}; {n} removed for the limit"),
+            Tone::Attention,
+        ),
+    }
+}
+
 fn status(system: &SystemStatus, url: &str, look: &Look) -> String {
     let mut table = Table::fields();
     table.field("hive", system.hive_id.as_str());
@@ -148,6 +163,7 @@ fn status(system: &SystemStatus, url: &str, look: &Look) -> String {
         };
         table.field(&format!("follower {}", follower.name), lag);
     }
+    table.field("outputs", outputs(&system.outputs));
     queue::counts(&mut table, "tasks ", &system.tasks);
     table.render(look)
 }

@@ -7,6 +7,7 @@ mod output;
 mod submit;
 mod view;
 mod watch;
+mod words;
 
 use std::time::Duration;
 
@@ -14,10 +15,11 @@ use clap::{Args, Subcommand};
 use deia_client::{Client, ClientError};
 use deia_model::{TaskHold, TaskId, TaskResult};
 
-use self::{list::ListArgs, logs::TaskLogArgs, output::OutputArgs, submit::SubmitArgs};
+use self::{list::ListArgs, logs::TaskLogArgs, submit::SubmitArgs};
 pub(super) use self::{
     list::tell_of_span,
-    view::{all_events, dead},
+    output::OutputArgs,
+    view::{all_events, dead, event_line, more},
 };
 use super::{
     confirm::Confirm, context::Context, error::CliError, interrupt::Stays, output::Output, parse,
@@ -100,7 +102,8 @@ pub(super) enum TaskCommand {
     #[command(before_help = "Examples:
   deia task output task_01h455vb4pex5vsknk084sn02q --follow
   deia task output task_01h455vb4pex5vsknk084sn02q > out.bin
-  deia task output task_01h455vb4pex5vsknk084sn02q --attempt 1 --offset 65536")]
+  deia task output task_01h455vb4pex5vsknk084sn02q --attempt 1 --offset 65536
+  deia task output task_01h455vb4pex5vsknk084sn02q --range 0-1023")]
     Output(OutputArgs),
     /// Print the lines about a task in the logs of bots: standard error, and notes.
     #[command(before_help = "Examples:
@@ -249,6 +252,9 @@ async fn tell_hold(context: &Context, id: TaskId) {
         TaskHold::NoBotTakesIt
             | TaskHold::BotsAreDown
             | TaskHold::BotsAreAtFault
+            | TaskHold::BotsAreCutOff
+            | TaskHold::BotsArePaused
+            | TaskHold::BotsAreUnreachable
             | TaskHold::HiveRestarts
             | TaskHold::QueuePaused
             | TaskHold::TypePaused

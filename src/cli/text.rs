@@ -1,5 +1,7 @@
 //! Decoding of text that comes in pieces.
 
+use deia_model::unfinished_character;
+
 /// Decodes bytes whose pieces may end anywhere. Bytes that are not UTF-8 are replaced.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
@@ -12,7 +14,7 @@ impl Decoder {
     pub(super) fn push(&mut self, piece: &[u8]) -> String {
         let mut bytes = std::mem::take(&mut self.kept);
         bytes.extend_from_slice(piece);
-        let whole = bytes.len() - unfinished(&bytes);
+        let whole = bytes.len() - unfinished_character(&bytes);
         self.kept = bytes.split_off(whole);
         String::from_utf8_lossy(&bytes).into_owned()
     }
@@ -29,40 +31,11 @@ impl Decoder {
     }
 }
 
-/// Returns the number of bytes at the end that are the beginning of one character.
-fn unfinished(bytes: &[u8]) -> usize {
-    (1..=bytes.len().min(3))
-        .find(|n| {
-            let tail = &bytes[bytes.len() - n..];
-            // An invalid byte has a length, a missing end has none.
-            let missing = |error: std::str::Utf8Error| error.error_len().is_none();
-            tail[0] >= 0xc0 && std::str::from_utf8(tail).is_err_and(missing)
-        })
-        .unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn only_what_may_become_a_character_is_kept() {
-        for (bytes, expected) in [
-            (&b""[..], 0),
-            (b"abc", 0),
-            ("\u{e4}".as_bytes(), 0),
-            (b"a\xc3", 1),
-            (b"a\xe2\x82", 2),
-            (b"\xf0\x9f\x98", 3),
-            (b"\xff", 0),
-            (b"\x82\x82\x82", 0),
-            (b"\xe2\xff", 0),
-        ] {
-            assert_eq!(unfinished(bytes), expected, "{bytes:?}");
-        }
-    }
 
     proptest! {
         #[test]

@@ -138,34 +138,19 @@ pub(super) fn status_name(status: BotStatus) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use deia_model::{Capabilities, Executor, SimulatedExecutor, Timestamp};
+    use deia_model::Timestamp;
 
     use super::*;
 
     fn bot(status: BotStatus, desired: BotDesired) -> Bot {
-        Bot {
-            id: "b-1".parse().unwrap(),
-            executor: Executor::Simulated(SimulatedExecutor::default()),
-            status,
-            desired,
-            version: 1,
-            port: 8001,
-            pids: vec![],
-            secrets: Default::default(),
-            capabilities: Capabilities::default(),
-            success_rate: None,
-            current_load: 0.0,
-            running_tasks: 0,
-            last_heartbeat: Some(Timestamp::from_millis(2)),
-            launched_at: Some(Timestamp::from_millis(1)),
-            tasks_completed: 0,
-            tasks_failed: 0,
-            restarts: 0,
-            last_exit: Some("exit code 1".into()),
-            fault: None,
-            warnings: Vec::new(),
-            containment: None,
-        }
+        let bot = serde_json::json!({
+            "id": "b-1", "executor": {"kind": "simulated"}, "status": status, "desired": desired,
+            "version": 1, "port": 8001, "pids": [], "success_rate": null, "current_load": 0.0,
+            "capabilities": {}, "running_tasks": 0, "last_heartbeat": "1970-01-01T00:00:00.002Z",
+            "launched_at": "1970-01-01T00:00:00.001Z", "tasks_completed": 0, "tasks_failed": 0,
+            "restarts": 0, "last_exit": "exit code 1",
+        });
+        serde_json::from_value(bot).unwrap()
     }
 
     #[test]

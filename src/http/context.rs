@@ -11,7 +11,10 @@ use std::{
 use actix_web::{
     HttpRequest, HttpResponse,
     dev::Payload,
-    http::header::{IF_MATCH, IF_NONE_MATCH},
+    http::{
+        Method,
+        header::{IF_MATCH, IF_NONE_MATCH},
+    },
     web::Bytes,
 };
 use deia_hive::Hive;
@@ -28,7 +31,7 @@ use crate::http::{
         etag::{self, Precondition},
         json,
         problem::{Problem, is_secret},
-        streams::{Reader, Sink, streamed},
+        streams::{Reader, Sink, StreamPlace, headers_only},
     },
     guard::{
         admission::Permit,
@@ -147,7 +150,16 @@ impl RequestCtx {
     /// Returns the path parameter `id` as the name of a `kind` of thing. A text that
     /// cannot be such a name names nothing.
     pub(crate) fn id<T: FromStr>(&self, kind: &'static str) -> Result<T, Problem> {
-        let text = self.path_param("id");
+        self.id_in("id", kind)
+    }
+
+    /// Returns the path parameter `parameter` as the name of a `kind` of thing.
+    pub(crate) fn id_in<T: FromStr>(
+        &self,
+        parameter: &str,
+        kind: &'static str,
+    ) -> Result<T, Problem> {
+        let text = self.path_param(parameter);
         text.parse().map_err(|_| Problem::not_found(kind, &text))
     }
 
@@ -236,20 +248,35 @@ impl RequestCtx {
     where
         Fut: Future<Output = ()> + 'static,
     {
+        Ok(match self.stream_place()? {
+            Some(place) => place.streamed(content_type, make),
+            None => headers_only(content_type),
+        })
+    }
+
+    /// Returns the place of a stream; `None` if only its headers are asked for.
+    ///
+    /// # Errors
+    /// All slots for streams are taken.
+    pub(crate) fn stream_place(&self) -> Result<Option<StreamPlace>, Problem> {
+        if *self.request.method() == Method::HEAD {
+            return Ok(None);
+        }
         let certificate = match self.who.credential {
             Credential::Certificate => connection::certificate(&self.request),
             _ => None,
         };
-        let reader = Reader::new(self.hive(), &self.who, self.address(), certificate);
-        let slot = self.state.streams.slot(&self.who.budget())?;
-        let stopping = self.state.stopping.clone();
-        Ok(streamed(content_type, reader, slot, stopping, make))
+        Ok(Some(StreamPlace {
+            slot: self.state.streams.slot(&self.who.budget())?,
+            reader: Reader::new(self.hive(), &self.who, self.address(), certificate),
+            stopping: self.state.stopping.clone(),
+        }))
     }
 
     /// Returns the position at which a stream of events resumes.
     pub(crate) fn last_event_id(&self) -> Result<Option<u64>, Problem> {
         const NAME: &str = "Last-Event-ID";
-        let id = self.single_header(NAME)?.map(str::parse);
+        let id = self.header(NAME)?.map(str::parse);
         id.transpose()
             .map_err(|_| Problem::header(NAME, "must be the id of an event of this stream"))
     }
@@ -328,7 +355,7 @@ impl RequestCtx {
     /// Returns the idempotency of this request, from its `Idempotency-Key`.
     pub(crate) fn idempotency(&self, body: &[u8]) -> Result<Option<Idempotency>, Problem> {
         const NAME: &str = "Idempotency-Key";
-        let Some(key) = self.single_header(NAME)? else {
+        let Some(key) = self.header(NAME)? else {
             return Ok(None);
         };
         if !(1..=255).contains(&key.len()) || !key.bytes().all(|b| b.is_ascii_graphic()) {
@@ -365,8 +392,8 @@ impl RequestCtx {
 
     /// Returns the version on which the change is made.
     pub(crate) fn precondition(&self) -> Result<Precondition, Problem> {
-        let if_match = self.single_header(IF_MATCH.as_str())?;
-        let if_none_match = self.single_header(IF_NONE_MATCH.as_str())?;
+        let if_match = self.header(IF_MATCH.as_str())?;
+        let if_none_match = self.header(IF_NONE_MATCH.as_str())?;
         match (if_match.map(str::trim), if_none_match.map(str::trim)) {
             (None, None) => Ok(Precondition::None),
             (Some("*"), None) => Ok(Precondition::Exists),
@@ -378,7 +405,7 @@ impl RequestCtx {
             (None, Some("*")) => Ok(Precondition::Version(0)),
             (_, Some(_)) => Err(Problem::header(
                 "If-None-Match",
-                "may only be *, and not come with If-Match",
+                "may only be *, and not be combined with If-Match",
             )),
         }
     }
@@ -387,17 +414,18 @@ impl RequestCtx {
     pub(crate) fn no_precondition(&self) -> Result<(), Problem> {
         match self.precondition()? {
             Precondition::None => Ok(()),
-            _ => Err(Problem::header("If-Match", "is not taken by this route")),
+            _ => Err(Problem::header("If-Match", "is not allowed for this route")),
         }
     }
 
-    fn single_header(&self, name: &'static str) -> Result<Option<&str>, Problem> {
+    /// Returns a header that may be there once.
+    pub(crate) fn header(&self, name: &'static str) -> Result<Option<&str>, Problem> {
         let mut values = self.request.headers().get_all(name);
         let Some(value) = values.next() else {
             return Ok(None);
         };
         if values.next().is_some() {
-            return Err(Problem::header(name, "is there more than once"));
+            return Err(Problem::header(name, "is given more than once"));
         }
         match value.to_str() {
             Ok(text) => Ok(Some(text)),

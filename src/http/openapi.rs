@@ -25,7 +25,7 @@ use crate::http::{
         description = "A hive of supervised bots behind a durable task queue.\n\nEvery route but the probes needs `Authorization: Bearer <key>`. Errors are `application/problem+json` (RFC 9457) with a stable `code`; `GET /api/errors` lists the codes. Every answer has `X-Request-Id`, `RateLimit-Policy` and `RateLimit`.",
     ),
     components(schemas(problem::ProblemBody<'static>, deia_client::SupervisorNode, Event,
-        parameters::IdempotencyKey, parameters::ETagOrAny, parameters::Any, parameters::KeyAndText, parameters::SecretName)),
+        parameters::ActionOrKind, parameters::IdempotencyKey, parameters::ETagOrAny, parameters::Any, parameters::KeyAndText, parameters::KeyAndValue, parameters::SecretName)),
     security(("key" = [])),
     modifiers(&KeyScheme),
 )]

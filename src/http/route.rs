@@ -9,6 +9,7 @@ use actix_web::{
     web::{self, Payload, ServiceConfig},
 };
 use deia_hive::Hive;
+use deia_model::Action;
 
 use crate::http::{
     body::{answer::Answer, catalogue::Code, problem::Problem},
@@ -19,7 +20,10 @@ use crate::http::{
         policy::{Access, RoutePolicy},
     },
     operation::Description,
-    server::{connection, metrics::RouteId},
+    server::{
+        connection,
+        metrics::{RouteId, without_patterns},
+    },
     viewer,
 };
 
@@ -31,6 +35,8 @@ pub struct Route {
     pub path: &'static str,
     /// The access that the route needs.
     pub access: Access,
+    /// The events that a call leaves; absent from routes that only read.
+    pub leaves: Option<Leaves>,
     /// The class of requests; absent from open routes, which have the budget of probes.
     pub(crate) class: Option<RouteClass>,
     /// The section of the OpenAPI document.
@@ -39,6 +45,18 @@ pub struct Route {
     pub(crate) summary: &'static str,
     pub(crate) description: &'static Description,
     pub(crate) handler: Handler,
+}
+
+/// The trace that a successful call of a route leaves in the log of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaves {
+    /// At least one event of these actions, with the caller as its actor. A call that
+    /// finds everything as it should be changes nothing, and leaves none.
+    Events(&'static [Action]),
+    /// An event of another system, of the action that the caller names.
+    External,
+    /// No event, for this reason.
+    Nothing(&'static str),
 }
 
 /// A handler that is bound to its row.
@@ -71,7 +89,7 @@ where
 impl Route {
     /// Returns the path as OpenAPI writes it: without the patterns of parameters.
     pub fn template(&self) -> String {
-        self.path.replace(":.*}", "}")
+        without_patterns(self.path)
     }
 
     fn bind(self, id: RouteId) -> ActixRoute {

@@ -221,14 +221,15 @@ async fn the_last_admin_cannot_be_locked_out() {
 async fn nobody_gives_what_they_do_not_have() {
     let app = TestApp::start().await;
     let scoped = json!({"user": "desk", "role": "admin", "new_user": true,
-        "scopes": ["admin:keys", "task:submit", "task:read", "task:cancel", "task:erase", "event:read"]});
+        "scopes": ["admin:keys", "task:submit", "task:read", "task:cancel", "task:erase",
+            "event:read", "session:manage", "webhook:read", "webhook:manage", "audit:append"]});
     let (desk, _) = key_of(&app, &app.admin, &scoped).await;
     let denied = |answer: Answer| {
         let refused = answer.refuses(403, "permission_denied");
         refused.body["permission"].as_str().unwrap().to_owned()
     };
     let admin = json!({"user": "desk", "role": "admin", "new_user": true});
-    assert_eq!(denied(app.post_as(&desk, KEYS, &admin).await), "bot:list");
+    assert_eq!(denied(app.post_as(&desk, KEYS, &admin).await), "task:work");
     let first = app.get(KEYS).await.body["items"][0]["id"]
         .as_str()
         .unwrap()
@@ -236,7 +237,7 @@ async fn nobody_gives_what_they_do_not_have() {
     let rotate = format!("{KEYS}/{first}/rotate");
     assert_eq!(
         denied(app.post_as(&desk, &rotate, &Value::Null).await),
-        "bot:list"
+        "task:work"
     );
     assert_eq!(
         denied(
@@ -359,7 +360,7 @@ async fn a_key_does_no_more_than_it_was_made_for() {
         .await
         .refuses(403, "permission_denied");
     assert!(
-        refused.body["detail"].as_str().unwrap().contains("narrow"),
+        refused.body["detail"].as_str().unwrap().contains("scopes"),
         "{refused:?}"
     );
     let me = app.get_as(&key, WHOAMI).await.is(200).body;
@@ -370,7 +371,7 @@ async fn a_key_does_no_more_than_it_was_made_for() {
     );
     for (body, allowed, why) in [
         (json!({"permission": "task:submit"}), true, "external"),
-        (json!({"permission": "task:read"}), false, "narrower"),
+        (json!({"permission": "task:read"}), false, "scopes"),
         (json!({"permission": "admin:keys"}), false, "external"),
     ] {
         let told = app

@@ -122,7 +122,7 @@ async fn made(app: &TestApp, body: Value) -> (String, String) {
 }
 
 /// A path that the route has and that names nothing there is.
-fn path_of(template: &str) -> String {
+pub(crate) fn path_of(template: &str) -> String {
     let id = match template {
         path if path.contains("/tasks/") => "task_01h455vb4pex5vsknk084sn02q",
         path if path.contains("/keys/") => "key_01h455vb4pex5vsknk084sn02q",

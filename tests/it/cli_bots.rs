@@ -73,7 +73,7 @@ fn a_bot_is_drained() {
     let said = hive.admin(&["bot", "drain", "upper-1", "--wait"]).ok();
     assert!(said.out.contains("stopped"), "{said:?}");
     let said = hive.admin(&["bot", "show", "upper-1"]).ok();
-    assert!(said.out.contains("meant to run"), "{said:?}");
+    assert!(said.out.contains("desired"), "{said:?}");
     let task = hive.json(&["task", "show", &id]);
     // The bot held the task and has done it, or did not hold it and left it alone.
     let status = task["status"].as_str().unwrap();
@@ -130,6 +130,23 @@ fn adding_does_not_replace_unless_told_to() {
         hive.json(&["bot", "show", "sim-9"])["executor"]["behavior"],
         "perfect"
     );
+}
+
+#[test]
+fn replacement_names_the_running_tasks_that_go_back() {
+    let hive = CliHive::start(&[]);
+    let add = ["bot", "add", "slow-9", "--specialize", "slow", "--launch"];
+    let add = [&add[..], &["--replace"]].concat();
+    let program = ["--", "sleep", "600"];
+    let said = hive.admin(&[&add[..], &program].concat()).ok();
+    assert!(!said.err.contains("back to the queue"), "{said:?}");
+    let id = hive.submit(&["x", "--type", "slow"]);
+    block_until("the task runs", || {
+        hive.json(&["task", "show", &id])["status"] == "running"
+    });
+    let said = hive.admin(&[&add[..], &program].concat()).ok();
+    let expected = "1 running task goes back to the queue; deia bot drain slow-9";
+    assert!(said.err.contains(expected), "{said:?}");
 }
 
 #[test]
@@ -214,4 +231,30 @@ fn a_bot_that_keeps_crashing_makes_the_hive_unhealthy() {
     let bot = hive.json(&["bot", "show", "crasher"]);
     assert_eq!(bot["status"], "failing");
     assert!(bot["last_exit"].is_string(), "{bot}");
+}
+
+#[test]
+fn a_remote_bot_waits_for_its_workers() {
+    let hive = CliHive::start(&[]);
+    let add = ["bot", "add", "far-1", "--remote", "--specialize", "far"];
+    let said = hive
+        .admin(&[&add[..], &["--heartbeat", "1s", "--launch"]].concat())
+        .ok();
+    assert!(said.out.contains("far-1"), "{said:?}");
+    let bot = hive.json(&["bot", "show", "far-1"]);
+    assert_eq!(
+        bot["executor"],
+        json!({"kind": "remote", "heartbeat_seconds": 1})
+    );
+    let shown = block_until("the bot is degraded", || {
+        Some(hive.admin(&["bot", "show", "far-1"]).ok().out)
+            .filter(|shown| shown.contains("no worker asks for tasks"))
+    });
+    assert!(shown.contains("a heartbeat every 1 s"), "{shown}");
+    let id = hive.submit(&["x", "--type", "far"]);
+    let why = hive.admin(&["task", "why", &id]).ok().out;
+    assert!(why.contains("far-1"), "{why}");
+    hive.admin(&["bot", "add", "far-2", "--remote", "--heartbeat", "2h"])
+        .exits(2)
+        .only_tells("/executor/heartbeat_seconds");
 }

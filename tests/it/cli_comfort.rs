@@ -61,7 +61,7 @@ fn a_profile_says_where_to_go_and_with_which_key() {
     // The key goes nowhere but where the profile says.
     let same = hive.url().replace("127.0.0.1", "localhost");
     let elsewhere = admin(&["whoami", "--url", &same, "--data-dir", "none"]);
-    elsewhere.exits(5).only_tells("there is none");
+    elsewhere.exits(5).only_tells("none was found");
     admin(&["--profile", "gone", "whoami"])
         .exits(4)
         .only_tells("here");
@@ -94,7 +94,7 @@ fn manual_pages_are_of_every_command() {
     assert!(said.err.contains("pages are in"), "{said:?}");
     for (page, words) in [
         ("deia.1", &["deia", "data\\-dir"][..]),
-        ("deia-check.1", &["Find everything"]),
+        ("deia-check.1", &["Check everything"]),
         ("deia.1", &["EXIT STATUS"]),
         ("deia-admin.1", &[".so man1/deia.1"]),
         (

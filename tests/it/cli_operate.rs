@@ -65,7 +65,7 @@ fn the_tree_and_the_state_of_things() {
         assert!(tree.contains(part), "{part}: {tree}");
     }
     let threads = hive.admin(&["supervisors", "arbiters"]).ok().out;
-    for part in ["THREAD", "tree", "bots-1", "running", "BUSY"] {
+    for part in ["THREAD", "tree", "webhooks-", "bots-", "running", "BUSY"] {
         assert!(threads.contains(part), "{part}: {threads}");
     }
     let path = "hive/core/bots/upper-1";

@@ -97,6 +97,9 @@ fn an_output_is_shown_by_now_and_followed_to_its_end() {
     hive.admin(&["task", "output", &id, "--attempt", "2"])
         .exits(6)
         .only_tells("no_output");
+    hive.admin(&["task", "output", &id, "--range", "0-1"])
+        .exits(2)
+        .only_tells("still runs");
 
     let mut follower = Follower::of(&hive, &[&id]);
     assert_eq!(follower.line(), "one\n");
@@ -127,6 +130,23 @@ fn an_output_is_shown_by_now_and_followed_to_its_end() {
         (&document["complete"], &document["output"]),
         (&json!(true), &json!("one\ntw\u{e4}\u{fffd}three"))
     );
+    let part = |range: &str| hive.admin(&["task", "output", &id, range]);
+    assert_eq!(part("--range=4-5").ok().out, "tw");
+    assert_eq!(part("--range=9-").ok().out, "three");
+    assert_eq!(part("--range=-3").ok().out, "ree");
+    let document = hive.json(&["task", "output", &id, "--range", "11-12"]);
+    assert_eq!(
+        (
+            &document["offset"],
+            &document["next_offset"],
+            &document["output"]
+        ),
+        (&json!(11), &json!(13), &json!("re"))
+    );
+    part("--range=14-").exits(2).only_tells("beyond_output");
+    part("--range=5-4").exits(2);
+    hive.admin(&["task", "output", &id, "--range=0-1", "--follow"])
+        .exits(2);
 }
 
 #[test]

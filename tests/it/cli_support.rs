@@ -81,6 +81,21 @@ impl CliHive {
             .parsed()
     }
 
+    /// The value of a metric without labels.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let text = runtime.block_on(async {
+            // The client of the server belongs to a runtime that is gone.
+            let client = crate::support::client().build().unwrap();
+            let request = client.get(format!("{}/metrics", self.url()));
+            let answer = request.bearer_auth(&self.app.admin).send().await;
+            answer.unwrap().text().await.unwrap()
+        });
+        let mut lines = text.lines();
+        let value = lines.find_map(|line| line.strip_prefix(&format!("{name} ")));
+        value.unwrap().parse().unwrap()
+    }
+
     /// The id of a task that is accepted.
     pub(crate) fn submit(&self, args: &[&str]) -> String {
         let accepted = self.json(&[&["task", "submit"], args].concat());

@@ -86,7 +86,7 @@ fn lists_are_filtered_and_paged() {
     let hive = CliHive::start(&[]);
     hive.admin(&["task", "list"])
         .ok()
-        .only_tells("there are no such tasks");
+        .only_tells("no tasks match");
     let ids: Vec<_> = (0..3)
         .map(|_| hive.submit(&["x", "--type", "quiet"]))
         .collect();

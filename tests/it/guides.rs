@@ -1,17 +1,35 @@
-//! The shell examples of the guides, run as they stand against a hive with the
-//! defaults. A comment that begins with `# ` is what must be printed by then,
-//! where `...` stands for anything.
+//! The shell examples of the guides, run as they are against a hive with the defaults,
+//! except that webhooks reach this machine where a guide is about them. A comment that
+//! begins with `# ` must be printed by then, where `...` stands for anything. Links between
+//! documents lead to files and headings that exist.
 
-use std::{path::Path, process::Command};
+use std::{collections::BTreeMap, path::Path, process::Command, time::Duration};
 
-use crate::support::TestApp;
+use crate::{
+    support::TestApp,
+    tidy::root,
+    webhook_support::{Manner, Receiver},
+};
 
-/// The guides whose examples are run, each against a hive of its own.
-const GUIDES: &[&str] = &[
-    "README.md",
-    "docs/OPERATIONS.md",
-    "docs/AUTHENTICATION-GUIDE.md",
+/// The guides whose examples are run, each against a hive of its own with these settings.
+const GUIDES: &[(&str, &[&str])] = &[
+    ("README.md", &[]),
+    ("docs/OPERATIONS.md", &[]),
+    ("docs/AUTHENTICATION-GUIDE.md", &[]),
+    ("docs/AUDIT-GUIDE.md", &[]),
+    ("docs/BOT-AUTHORS-GUIDE.md", &[]),
+    (
+        "docs/EXTERNAL-INTEGRATION-GUIDE.md",
+        &[
+            "webhooks.allow_http=true",
+            "webhooks.allow_networks=[127.0.0.0/8]",
+            // A stream whose reader has left ends with the next heartbeat.
+            "stream.heartbeat=200ms",
+        ],
+    ),
 ];
+/// The receiver of webhooks in the examples.
+const RECEIVER: &str = "http://127.0.0.1:9000";
 
 /// The blocks of a guide that a shell can run.
 fn examples(text: &str) -> Vec<String> {
@@ -62,12 +80,13 @@ fn built(dir: &Path) {
 }
 
 /// Runs a block in the directory above the data directory, as a user would.
-fn run(block: &str, app: &TestApp) -> String {
+fn run(block: &str, app: &TestApp, receiver: &Receiver) -> String {
     let bin = Path::new(env!("CARGO_BIN_EXE_deia-admin"))
         .parent()
         .unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let script = block.replace("http://127.0.0.1:8000", &app.url);
+    let script = script.replace(RECEIVER, &receiver.origin());
     built(&app.data_dir().parent().unwrap().join("target/release"));
     let output = Command::new("sh")
         .args(["-e", "-c", &script])
@@ -84,17 +103,18 @@ fn run(block: &str, app: &TestApp) -> String {
         output.status.success(),
         "{block}\n--- out\n{out}\n--- err\n{err}"
     );
-    out
+    out.replace(&receiver.origin(), RECEIVER)
 }
 
 #[actix_rt::test]
 async fn the_examples_do_what_they_say() {
-    for guide in GUIDES {
+    let receiver = Receiver::start(Manner::Accepts(Duration::ZERO));
+    for (guide, settings) in GUIDES {
         let text =
             std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(guide)).unwrap();
         let examples = examples(&text);
         assert!(!examples.is_empty(), "{guide} has no examples");
-        let app = TestApp::start_with(&[]).await;
+        let app = TestApp::start_with(settings).await;
         app.until("its bots are healthy", async |app| {
             let bots = app.get("/api/v1/bots").await.body;
             bots["items"]
@@ -104,12 +124,17 @@ async fn the_examples_do_what_they_say() {
                 .all(|bot| bot["status"] == "healthy")
         })
         .await;
+        app.until("a checkpoint covers an entry", async |app| {
+            let checkpoint = app.get("/api/audit/checkpoint").await.body;
+            checkpoint["size"].as_u64().is_some_and(|size| size > 0)
+        })
+        .await;
         for block in examples {
             if block.contains("curl") && !is_there("curl") {
                 eprintln!("skipped, curl is not installed:\n{block}");
                 continue;
             }
-            let output = run(&block, &app);
+            let output = run(&block, &app, &receiver);
             for parts in promised(&block) {
                 assert!(
                     is_printed(&parts, &output),
@@ -129,4 +154,81 @@ fn promises_can_be_broken() {
         examples("```sh\ncargo run\n```\n```sh\nls\n```\n```text\nno\n```"),
         ["ls"]
     );
+}
+
+/// Returns a document without its blocks of code.
+fn without_code(text: &str) -> String {
+    text.split("```").step_by(2).collect()
+}
+
+/// Returns the anchor of a heading, as renderers of Markdown form it.
+fn anchor(heading: &str) -> String {
+    let heading = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = heading
+        .chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+/// Returns the targets of the links of a document.
+fn links(text: &str) -> Vec<&str> {
+    let rest = text.split("](").skip(1);
+    let targets = rest.filter_map(|rest| rest.split_once(')').map(|(target, _)| target));
+    targets
+        .filter(|target| !target.contains("://") && !target.contains(' '))
+        .collect()
+}
+
+/// Returns the documents at the root of the repository and below `docs`, by path.
+fn documents() -> BTreeMap<String, String> {
+    let folders = ["", "docs/", "docs/decisions/"];
+    let mut found = BTreeMap::new();
+    for folder in folders {
+        for entry in std::fs::read_dir(root().join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name.ends_with(".md") {
+                let text = std::fs::read_to_string(root().join(folder).join(&name)).unwrap();
+                found.insert(format!("{folder}{name}"), without_code(&text));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn links_between_documents_lead_to_files_and_headings() {
+    let documents = documents();
+    let mut broken = Vec::new();
+    for (name, text) in &documents {
+        let folder = root().join(name).parent().unwrap().to_owned();
+        for link in links(text) {
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => root().join(name),
+                path => folder.join(path),
+            };
+            let has_heading = || {
+                let text = std::fs::read_to_string(&target).unwrap();
+                let text = without_code(&text);
+                let mut headings = text.lines().filter(|line| line.starts_with('#'));
+                headings.any(|line| anchor(line) == heading)
+            };
+            if !target.exists() || !heading.is_empty() && !has_heading() {
+                broken.push(format!("{name}: {link}"));
+            }
+        }
+    }
+    assert!(documents.len() > 50, "{}", documents.len());
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn links_and_headings_are_found() {
+    assert_eq!(
+        links("[a](b.md#c), [d](https://e) and [f](#g)"),
+        ["b.md#c", "#g"]
+    );
+    assert_eq!(anchor("## Where is ...?"), "where-is-");
+    assert_eq!(anchor("### `deia.gap` and others"), "deiagap-and-others");
+    assert_eq!(without_code("a\n```sh\n# b\n```\nc"), "a\n\nc");
 }

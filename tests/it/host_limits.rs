@@ -261,7 +261,13 @@ async fn first_process_of_a_container_reaps_orphans_and_no_status_is_lost() {
     let server = started_by(
         &unshare,
         &data_dir,
-        &["bots.seed=[]", "tasks.default_max_attempts=1"],
+        &[
+            "bots.seed=[]",
+            "tasks.default_max_attempts=1",
+            // Every task fails here.
+            "bots.circuit.failures=0",
+            "bots.circuit.window=0",
+        ],
     );
     let app = TestApp::try_start(server, &data_dir).await.unwrap();
     let hive = child_of(app.pid().as_raw()).unwrap();

@@ -12,12 +12,18 @@ pub(crate) fn path_of(route: &deia::http::Route) -> String {
     let id = match route.path {
         path if path.contains("/tasks/") => "task_01h455vb4pex5vsknk084sn02q",
         path if path.contains("/keys/") => "key_01h455vb4pex5vsknk084sn02q",
+        path if path.contains("/webhooks/") => "webhook_01h455vb4pex5vsknk084sn02q",
+        path if path.contains("/messages/") => "message_01h455vb4pex5vsknk084sn02q",
+        path if path.contains("/v1/sessions/") => "session_01h455vb4pex5vsknk084sn02q",
         _ => "nobody",
     };
     route
         .path
         .replace("{id}", id)
+        .replace("{message}", "msg_01h455vb4pex5vsknk084sn02q")
+        .replace("{replay}", "replay_01h455vb4pex5vsknk084sn02q")
         .replace("{path:.*}", "hive")
+        .replace("{index}", "0")
         .replace("{code}", "internal_error")
 }
 

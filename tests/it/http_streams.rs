@@ -180,3 +180,18 @@ async fn a_bot_that_prints_a_lot_fills_no_disk_and_a_slow_reader_learns_what_it_
         }
     }
 }
+
+#[tokio::test]
+async fn head_of_a_stream_leaves_the_connection_for_the_next_request() {
+    let app = TestApp::start().await;
+    app.bot("talker", talker(), &[]).await;
+    let head = app.request_as(
+        &app.admin,
+        Method::HEAD,
+        "/api/v1/bots/talker/logs?follow=true",
+    );
+    let head = app.send(head).await.is(200);
+    assert_eq!(head.header("content-type"), "text/event-stream");
+    // The client has one connection, and keeps it.
+    app.get("/api/v1/bots/talker").await.is(200);
+}

@@ -464,10 +464,10 @@ async fn keys_are_rotated() {
     whoami(&app, &after).await.is(200);
     // An issuer that withdraws all that it has is not one that cannot be asked.
     for (keys, why) in [
-        (json!([]), "no key that can verify"),
+        (json!([]), "no usable signing key"),
         (
             json!([{"kty": "oct", "k": "c2VjcmV0"}]),
-            "no key that can verify",
+            "no usable signing key",
         ),
     ] {
         issuer.put("/keys", &json!({ "keys": keys }));
@@ -488,7 +488,7 @@ async fn keys_are_rotated() {
     issuer.put("/keys", &json!({ "keys": many }));
     app.until("there are too many", async |app| {
         whoami(app, &unknown).await;
-        app.log().contains("more keys than are taken")
+        app.log().contains("too many signing keys")
     })
     .await;
     whoami(&app, &after).await.is(200);

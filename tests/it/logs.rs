@@ -196,7 +196,7 @@ async fn crash_loop_poison_and_refused_requests_are_logged_without_being_asked_f
     let quarantined = of_bot(std::slice::from_ref(&error));
     assert_eq!(told(&lines, "child quarantined", &quarantined), 1, "{log}");
     let dead = [error, ("task", json!(poison)), ("bot", json!("crash"))];
-    assert_eq!(told(&lines, "task given up as poison", &dead), 1, "{log}");
+    assert_eq!(told(&lines, "task failed as poison", &dead), 1, "{log}");
     // Gathered: not a line a request, and none is left out of the count.
     let refused: Vec<u64> = lines
         .iter()

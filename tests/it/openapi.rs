@@ -108,6 +108,7 @@ fn every_reference_leads_somewhere() {
 async fn answers(app: &TestApp) -> BTreeMap<&'static str, Value> {
     // First: the lists of tasks are to begin with tasks that have ended.
     two_alerts(app).await;
+    let webhook = Webhook::with_deliveries(app).await;
     let upper_spec = json!({"executor": upper(), "capabilities": {"specializations": ["general"]}});
     app.bot("upper-1", upper(), &["general"]).await;
     let failing = json!({"kind": "simulated", "success_rate": 0.0});
@@ -176,7 +177,100 @@ async fn answers(app: &TestApp) -> BTreeMap<&'static str, Value> {
     ] {
         answers.insert(operation, app.get(path).await.is(200).body);
     }
+    let page = format!("{WEBHOOKS}?limit=1");
+    answers.insert("list_webhooks", app.get(&page).await.is(200).body);
+    webhook.add_answers(app, &mut answers).await;
+    add_messages(app, &mut answers).await;
+    add_audit(app, &mut answers).await;
     answers
+}
+
+/// Adds the answers about messages and sessions, whose lists have another page.
+async fn add_messages(app: &TestApp, answers: &mut BTreeMap<&'static str, Value>) {
+    let new = json!({"receiver_bot": "upper-1", "content": "x"});
+    app.post("/api/v1/messages", &new).await.is(201);
+    let sent = app.post("/api/v1/messages", &new).await.is(201).body;
+    let sessions = "/api/v1/sessions";
+    app.post(sessions, &json!({})).await.is(201);
+    let started = app.post(sessions, &json!({})).await.is(201).body;
+    answers.insert("start_task_session", started);
+    answers.insert("send_message", sent);
+    for (operation, path) in [
+        ("take_bot_messages", "/api/v1/bots/upper-1/inbox"),
+        ("list_messages", "/api/v1/messages?limit=1"),
+        ("list_task_sessions", "/api/v1/sessions?limit=1"),
+    ] {
+        answers.insert(operation, app.get(path).await.is(200).body);
+    }
+}
+
+/// The path parameter of the records of an actor, and that of the records about a target.
+const OF_AUDIT: [(&str, &str); 2] = [
+    ("query_audit_by_actor", "admin"),
+    ("query_audit_by_target", "upper-1"),
+];
+
+/// Adds the answers about the audit trail, each of which has another page.
+async fn add_audit(app: &TestApp, answers: &mut BTreeMap<&'static str, Value>) {
+    let [(_, actor), (_, target)] = OF_AUDIT;
+    for (operation, path) in [
+        ("query_audit", "query".to_owned()),
+        ("query_audit_by_actor", format!("actor/{actor}")),
+        ("query_audit_by_target", format!("target/{target}")),
+        ("query_critical_audit", "critical".to_owned()),
+    ] {
+        let path = format!("/api/audit/{path}?limit=1");
+        app.until("there are two pages of records", async |app| {
+            let page = app.get(&path).await.is(200).body;
+            page["next_cursor"].is_string()
+        })
+        .await;
+        answers.insert(operation, app.get(&path).await.is(200).body);
+    }
+}
+
+const WEBHOOKS: &str = "/api/v1/webhooks";
+
+/// An endpoint that refuses its deliveries, as it was registered.
+struct Webhook(Value);
+
+impl Webhook {
+    /// Registers two endpoints, for the second page of their list, and waits until two
+    /// deliveries failed.
+    async fn with_deliveries(app: &TestApp) -> Self {
+        // Nothing listens on the port once the listener is gone.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        drop(listener);
+        let register = format!("{WEBHOOKS}/register");
+        let new = json!({"url": url, "events": ["task"]});
+        app.post(&register, &new).await.is(201);
+        let webhook = Self(app.post(&register, &new).await.is(201).body);
+        app.submit(&task("delivered")).await;
+        webhook
+    }
+
+    fn id(&self) -> &str {
+        self.0["id"].as_str().unwrap()
+    }
+
+    /// Adds the answers about the endpoint.
+    async fn add_answers(self, app: &TestApp, answers: &mut BTreeMap<&'static str, Value>) {
+        let path = format!("{WEBHOOKS}/{}", self.id());
+        app.until("there are two deliveries", async |app| {
+            let list = app.get(&format!("{path}/deliveries")).await.is(200).body;
+            list["items"].as_array().unwrap().len() >= 2
+        })
+        .await;
+        let list = format!("{path}/deliveries?limit=1");
+        answers.insert("list_webhook_deliveries", app.get(&list).await.is(200).body);
+        let replays = format!("{path}/replays");
+        let range = json!({"from": "2026-01-01T00:00:00Z"});
+        let started = app.post(&replays, &range).await.is(202).body;
+        answers.insert("start_webhook_replay", started);
+        answers.insert("list_webhook_replays", app.get(&replays).await.is(200).body);
+        answers.insert("register_webhook", self.0);
+    }
 }
 
 /// Waits until there is an alert of the disk and one of a bot.
@@ -192,12 +286,30 @@ async fn two_alerts(app: &TestApp) {
     .await;
 }
 
+/// Returns the value of the expression of a link. The requests below a webhook are about
+/// the registered one.
+fn value_of(answers: &BTreeMap<&str, Value>, from: &str, expression: &str) -> Option<String> {
+    let of_audit = OF_AUDIT.iter().find(|(operation, _)| *operation == from);
+    let value = match (expression, of_audit) {
+        ("$request.path.id", Some((_, id))) => return Some((*id).to_owned()),
+        ("$request.path.id", None) => answers["register_webhook"].pointer("/id"),
+        (other, _) => answers[from].pointer(other.strip_prefix("$response.body#")?),
+    };
+    match value? {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
 #[tokio::test]
 async fn links_lead_to_operations_with_values_of_real_answers() {
     let settings = [
         "bots.seed=[]",
         "alerts.disk_percent=1",
         "alerts.look_every=1s",
+        "webhooks.allow_http=true",
+        "webhooks.allow_networks=[127.0.0.0/8]",
     ];
     let app = TestApp::start_with(&settings).await;
     let answers = answers(&app).await;
@@ -216,13 +328,12 @@ async fn links_lead_to_operations_with_values_of_real_answers() {
             let (path, method, to) = target.expect(&what);
             let mut path = path.clone();
             for (parameter, expression) in link["parameters"].as_object().unwrap() {
-                let pointer = expression.as_str().unwrap().strip_prefix("$response.body#");
-                let value = answers[from].pointer(pointer.unwrap());
-                let value = value.and_then(Value::as_str).expect(&what);
+                let value = value_of(&answers, from, expression.as_str().unwrap());
+                let value = value.expect(&what);
                 let declared = to["parameters"].as_array().into_iter().flatten();
                 let mut declared = declared.filter(|one| one["name"] == *parameter);
                 match declared.next().expect(&what)["in"].as_str().unwrap() {
-                    "path" => path = path.replace(&format!("{{{parameter}}}"), value),
+                    "path" => path = path.replace(&format!("{{{parameter}}}"), &value),
                     // A cursor needs no escapes.
                     _ => path = format!("{path}?{parameter}={value}"),
                 }

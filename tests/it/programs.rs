@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{TestApp, task, unique_sleep, until};
 
 /// Returns the number of processes that sleep for this time.
-fn sleeping(seconds: &str) -> usize {
+pub(crate) fn sleeping(seconds: &str) -> usize {
     let wanted = format!("sleep\0{seconds}\0");
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let is_wanted = |process: &std::fs::DirEntry| {

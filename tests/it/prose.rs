@@ -10,10 +10,11 @@ const OPENINGS: [&str; 12] = [
 ];
 
 /// Sources whose comments follow the rule.
-const FOLDERS: [&str; 7] = [
+const FOLDERS: [&str; 8] = [
     "actors",
     "benches",
     "clients/rust",
+    "examples",
     "framer",
     "fuzz",
     "src",

@@ -55,6 +55,21 @@ async fn live_keys_take_effect_at_sighup_and_others_are_named() {
         log.contains("secrets.max") && log.contains("server.max_wait"),
         "{log}"
     );
+    let events = site
+        .app
+        .get("/api/v1/events?action=config")
+        .await
+        .is(200)
+        .body;
+    let [event] = &events["items"].as_array().unwrap()[..] else {
+        panic!("{events:#}");
+    };
+    assert_eq!(
+        (&event["action"], &event["actor"]),
+        (&json!("config.changed"), &json!("deia"))
+    );
+    let details = json!({"keys": ["secrets.max"], "changed": 1, "at_restart": 1});
+    assert_eq!(event["details"], details);
     assert!(site.app.stop().success());
 }
 
@@ -76,4 +91,47 @@ async fn settings_with_a_mistake_change_nothing() {
         site.reload(settings, told).await;
         assert_eq!(site.put_secret("b").await, 409, "{settings}");
     }
+}
+
+#[actix_rt::test]
+async fn recording_of_requests_begins_and_ends_at_sighup() {
+    let site = Site::start("audit: {api_calls: off}\n").await;
+    let ask = async |id: &str| {
+        let request = site
+            .app
+            .request_as(&site.app.admin, Method::GET, "/api/v1/auth/whoami");
+        site.app
+            .send(request.header("x-request-id", id))
+            .await
+            .is(200);
+    };
+    let recorded = async || {
+        let path = "/api/v1/events?limit=1000&action=api.call&target=/api/v1/auth/whoami";
+        let page = site.app.get(path).await.is(200).body;
+        let items = page["items"].as_array().unwrap().iter();
+        items
+            .map(|event| event["details"]["request_id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    ask("off").await;
+    site.reload("audit: {api_calls: full}\n", "1 keys changed at once")
+        .await;
+    ask("full").await;
+    let none = "audit: {api_calls: sampled, api_sample: 0}\n";
+    site.reload(none, "2 keys changed at once").await;
+    ask("none").await;
+    let all = "audit: {api_calls: sampled, api_sample: 1}\n";
+    std::fs::write(&site.file, all).unwrap();
+    kill(site.app.pid(), Signal::SIGHUP).unwrap();
+    site.app
+        .until("the sample has all requests", async |_| {
+            ask("all").await;
+            recorded().await.contains(&"all".to_owned())
+        })
+        .await;
+    // They are recorded in the order of their answers.
+    let mut ids = recorded().await;
+    ids.reverse();
+    ids.dedup();
+    assert_eq!(ids, ["full", "all"]);
 }

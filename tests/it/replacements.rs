@@ -32,7 +32,8 @@ async fn bots_replaced_under_load_are_neither_forgotten_nor_robbed() {
     for round in 1..=ROUNDS {
         join_all((0..BOTS).map(|bot| {
             let app = &app;
-            async move { app.put(&path(bot), &spec(round)).await.is(200) }
+            let path = format!("{}?now=true", path(bot));
+            async move { app.put(&path, &spec(round)).await.is(200) }
         }))
         .await;
     }

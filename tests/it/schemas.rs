@@ -171,6 +171,38 @@ async fn real_answers_fit_their_schemas() {
             .iter()
             .for_each(|item| holds(&strict(name), path, item));
     }
+    let event = json!({"action": "ext.a", "target": "x", "details": {"b": 1}});
+    app.post("/api/audit/log", &event).await.is(201);
+    app.until("the event is in the trail", async |app| {
+        let page = app.get("/api/audit/query?action=ext").await.is(200).body;
+        page["items"][0].is_object()
+    })
+    .await;
+    let page = app.get("/api/audit/query").await.is(200).body;
+    for record in page["items"].as_array().unwrap() {
+        holds(&strict("AuditRecord"), "a record", record);
+        let proof = format!("/api/audit/proof/{}", record["index"]);
+        holds(
+            &strict("AuditProof"),
+            &proof,
+            &app.get(&proof).await.is(200).body,
+        );
+    }
+    for (name, path) in [
+        ("AuditConsistency", "/api/audit/consistency?from=1"),
+        ("AuditCheckpoint", "/api/audit/checkpoint"),
+        ("AuditStatistics", "/api/audit/statistics"),
+    ] {
+        holds(&strict(name), path, &app.get(path).await.is(200).body);
+    }
+    let verify = "/api/audit/verify";
+    app.post(verify, &Value::Null).await.is(202);
+    app.until("the trail is verified", async |app| {
+        app.get(verify).await.is(200).body["last"].is_object()
+    })
+    .await;
+    let verified = app.get(verify).await.is(200).body;
+    holds(&strict("AuditVerification"), verify, &verified["last"]);
     let tree = app.get("/api/v1/supervisors").await.is(200).body;
     let node = &entity("SupervisorNode").unwrap().unwrap().schema;
     holds(&validator(node), "supervisors", &tree);

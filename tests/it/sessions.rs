@@ -246,7 +246,7 @@ async fn a_revoked_key_takes_its_sessions_along() {
         let of = events.filter(|event| event["action"] == action);
         of.map(|event| event["details"].clone()).collect::<Vec<_>>()
     };
-    assert_eq!(of("auth.web_session")[0]["key_id"], made["id"]);
+    assert_eq!(of("auth.login")[0]["key_id"], made["id"]);
     assert_eq!(
         of("auth.logout"),
         [json!({"reason": "withdrawn", "user": "ada"})]

@@ -175,6 +175,12 @@ impl TestApp {
         self.send(self.request_as(key, Method::GET, path)).await
     }
 
+    /// The answer to a GET as it comes: of bytes, or with a body that breaks off.
+    pub(crate) async fn client_get(&self, key: &str, path: &str) -> reqwest::Response {
+        let request = self.request_as(key, Method::GET, path);
+        request.send().await.unwrap()
+    }
+
     /// As the admin; without a body when it is `Null`.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
         self.post_as(&self.admin, path, body).await

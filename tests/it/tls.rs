@@ -426,7 +426,7 @@ async fn a_certificate_stands_for_a_bot() {
             None => {
                 let refused = answer.refuses(401, "key_missing");
                 let detail = refused.body["detail"].as_str().unwrap();
-                assert!(detail.contains("stands for no bot"), "{detail}");
+                assert!(detail.contains("belongs to no bot"), "{detail}");
             }
         }
     }

@@ -21,6 +21,7 @@ use deia_supervision::{StartError, child};
 use self::{metrics::AlertMetrics, watcher::AlertWatcher};
 use crate::{
     access::AccessApi,
+    audit::AuditApi,
     bots::Bots,
     metrics::Exposition,
     subsystem::{Deps, Subsystem, TreeBuilder},
@@ -38,8 +39,9 @@ impl Alerts {
         tree: &mut TreeBuilder,
         access: &AccessApi,
         bots: &Bots,
+        audit: &AuditApi,
     ) -> Self {
-        let api = AlertsApi::new(deps, access, bots);
+        let api = AlertsApi::new(deps, access, bots, audit);
         let metrics = Arc::<AlertMetrics>::default();
         let (watched, counted, settings) = (api.clone(), metrics.clone(), deps.settings.clone());
         let (spec, _) = child("alerts", move || {

@@ -4,6 +4,7 @@
 //! every default: it is compiled in, so the two cannot differ.
 
 mod alerts;
+mod audit;
 mod auth;
 mod bots;
 mod check;
@@ -14,15 +15,22 @@ mod jwt;
 mod limits;
 mod live;
 mod load;
+mod messaging;
 mod secrets;
 mod settings;
 mod stop;
+mod stream;
 mod tasks;
 mod tls;
+mod webhooks;
 
 pub use alerts::AlertSettings;
+pub use audit::{ApiCallMode, AuditSettings};
 pub use auth::{AuthSettings, SessionSettings};
-pub use bots::{BotFaultSettings, BotRestart, BotSettings, SeedBot};
+pub use bots::{
+    BotCircuitSettings, BotFaultSettings, BotRestart, BotSettings, HttpBotSettings, LlmBotSettings,
+    SeedBot, WorkerSettings,
+};
 pub use check::{ConfigError, Problem};
 pub use document::{Setting, page, schema, settings};
 pub use events::EventSettings;
@@ -31,11 +39,14 @@ pub use jwt::{IssuerSettings, JwtSettings};
 pub use limits::{AdmissionSettings, LimitSettings, Rate};
 pub use live::{Reloaded, Settings, TakesEffect};
 pub use load::{Layers, readable_yaml, without_mark};
+pub use messaging::MessagingSettings;
 pub use secrets::SecretSettings;
 pub use settings::{
     Config, LogFormat, LoggingSettings, ServerSettings, StoreSettings, TelemetrySettings,
     socket_address,
 };
 pub use stop::StopLimits;
+pub use stream::StreamSettings;
 pub use tasks::{SchedulerSettings, TaskSettings, TypeSettings};
 pub use tls::TlsSettings;
+pub use webhooks::{RetryDelay, WebhookSettings};

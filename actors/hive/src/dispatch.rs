@@ -1,6 +1,8 @@
 //! The messages between the side that hands out tasks and the bots that carry them out.
 //! Neither side knows the actors of the other.
 
+use std::time::Duration;
+
 use actix::{Actor, Handler, Message};
 use deia_ledger::{ClaimedTask, Demand};
 use deia_model::{BotGeneration, BotName, BotRecord, Capabilities, TaskType};
@@ -13,6 +15,9 @@ pub(crate) struct Capacity {
     pub(crate) task_types: Vec<TaskType>,
     /// Number of tasks that the bot works on at a time.
     pub(crate) slots: u32,
+    /// Time after which leases of the bot expire unless they are extended; `None`: they
+    /// end with the bot.
+    pub(crate) lease: Option<Duration>,
 }
 
 impl Capacity {
@@ -21,12 +26,15 @@ impl Capacity {
         Self {
             task_types: capabilities.specializations.clone(),
             slots,
+            lease: None,
         }
     }
 
-    /// Returns true if a task with this demand can be given to the bot.
+    /// Returns true if a task with this demand can be given to the bot, as far as its
+    /// capacity decides that: a capacity has no name, so the bot of a session is compared by
+    /// the roster.
     pub(crate) fn meets(&self, demand: &Demand) -> bool {
-        let Demand { task_type } = demand;
+        let Demand { task_type, bot: _ } = demand;
         self.task_types.is_empty() || self.task_types.contains(task_type)
     }
 }
@@ -133,6 +141,7 @@ mod tests {
             let capacity = Capacity {
                 task_types: types.iter().map(|it| it.parse().unwrap()).collect(),
                 slots: 1,
+                lease: None,
             };
             let demand = Demand::of_type(task_type.parse().unwrap());
             assert_eq!(capacity.meets(&demand), met, "{types:?} {task_type}");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use deia_ledger::{Rejection, Shortage, StoreError, store::OpenError};
-use deia_model::{KeyError, KeyId, Permission, TaskId, TaskStatus, Violation};
+use deia_model::{BotName, KeyError, KeyId, Permission, TaskId, TaskStatus, Violation};
 use deia_supervision::StartError;
 
 use crate::data_dir::DataDirError;
@@ -21,11 +21,17 @@ pub enum HiveError {
         id: String,
     },
     /// The caller would give away what they do not have.
-    #[error("nobody gives what they do not have, and you do not have {}", .0.as_str())]
+    #[error("only permissions that you have can be granted, and you do not have {}", .0.as_str())]
     MayNotGive(Permission),
+    /// Messages of a bot may be taken only by the bot itself, or with this permission.
+    #[error(
+        "taking messages out of the inbox of a bot needs the permission {} as well",
+        .0.as_str()
+    )]
+    NotOwnInbox(Permission),
     /// The key may be used from addresses that the caller's key may not.
     #[error(
-        "nobody gives what they do not have, and key {0} may be used from more addresses than yours"
+        "only access that you have can be granted, and key {0} may be used from more addresses than yours"
     )]
     BeyondOwnKey(KeyId),
     /// The input is wrong, in these places.
@@ -45,17 +51,58 @@ pub enum HiveError {
     /// The output of an attempt was not kept, with the reason.
     #[error("{0}")]
     OutputMissing(String),
+    /// The lease on the attempt is not in force.
+    #[error("the lease on attempt {attempt} of task {task} is not in force; the task is {}", status.as_str())]
+    StaleLease {
+        /// Id of the task.
+        task: TaskId,
+        /// Number of the attempt.
+        attempt: u32,
+        /// Status of the task.
+        status: TaskStatus,
+    },
+    /// The bot has another executor than the request needs.
+    #[error("bot {bot} is a {kind} bot, not a {needed} one")]
+    WrongExecutor {
+        /// The bot.
+        bot: BotName,
+        /// Kind of its executor.
+        kind: &'static str,
+        /// The kind that the request needs.
+        needed: &'static str,
+    },
+    /// Output between the reported piece and the end of the output so far is missing.
+    #[error("the output so far has {length} bytes; send it from offset {length} on")]
+    OutputGap {
+        /// Length of the output so far, in bytes.
+        length: u64,
+    },
+    /// The output of the attempt would be longer than allowed.
+    #[error("the output would be longer than {max_bytes} bytes (tasks.max_output_file_bytes)")]
+    OutputTooLarge {
+        /// The limit, in bytes.
+        max_bytes: u64,
+    },
+    /// The outputs of running attempts take all the room that outputs may take.
+    #[error("the outputs of running attempts take tasks.max_outputs_bytes; nothing was stored")]
+    OutputsFull,
     /// The output is shorter than the requested offset.
     #[error("the output is {length} bytes long")]
     BeyondOutput {
         /// Length of the output in bytes.
         length: u64,
     },
+    /// The id of the last event is not one to go on from, with the reason.
+    #[error("{0}")]
+    BadEventId(String),
     /// The command does not fit what is stored.
     #[error(transparent)]
     Refused(Rejection),
+    /// No program of the bot reads lines of people now, or not about that task.
+    #[error("{0}")]
+    BotTakesNoInput(String),
     /// The cursor is not one that this list gave out.
-    #[error("the cursor is not one that this list gave out")]
+    #[error("the cursor is not one of this list")]
     BadCursor,
     /// The disk is full.
     #[error("the disk is full{0}; nothing was changed")]
@@ -64,7 +111,7 @@ pub enum HiveError {
     #[error("{0}")]
     DataGone(String),
     /// Too much waits already.
-    #[error("the hive has too much to do already")]
+    #[error("the hive is overloaded")]
     Overloaded,
     /// The read took longer than it may.
     #[error("the read took longer than store.read_timeout")]
@@ -75,6 +122,17 @@ pub enum HiveError {
     /// The action is not possible for this part of the tree, or not now.
     #[error("{0}")]
     PartRefused(String),
+    /// The feature is suspended.
+    #[error("the feature {feature} is suspended; {instead}")]
+    FeatureSuspended {
+        /// Name of the feature.
+        feature: &'static str,
+        /// The way to do without it.
+        instead: &'static str,
+    },
+    /// The audit trail cannot be written, so nothing may happen that needs an entry.
+    #[error("{0}; nothing was changed")]
+    AuditUnavailable(String),
     /// The hive is starting or stopping.
     #[error("the hive is {0}")]
     Unavailable(&'static str),
@@ -125,6 +183,26 @@ impl From<Rejection> for HiveError {
             },
             Rejection::NoSuchAlert(id) => Self::NotFound {
                 kind: "alert",
+                id: id.to_string(),
+            },
+            Rejection::NoSuchSession(id) => Self::NotFound {
+                kind: "session",
+                id: id.to_string(),
+            },
+            Rejection::NoSuchMessage(id) => Self::NotFound {
+                kind: "message",
+                id: id.to_string(),
+            },
+            Rejection::NoSuchWebhook(id) => Self::NotFound {
+                kind: "webhook",
+                id: id.to_string(),
+            },
+            Rejection::NoSuchDelivery(id) => Self::NotFound {
+                kind: "delivery",
+                id: id.to_string(),
+            },
+            Rejection::NoSuchReplay(id) => Self::NotFound {
+                kind: "replay",
                 id: id.to_string(),
             },
             Rejection::NoSuchSecret(name) => Self::NotFound {

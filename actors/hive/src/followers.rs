@@ -1,7 +1,6 @@
 //! The actor that follows the event log for a [`Follower`].
 
 use std::{
-    num::NonZero,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,10 +18,6 @@ use deia_supervision::{ChildSpec, Context, Handle, StartError, child};
 
 use crate::subsystem::Deps;
 
-/// Maximum number of events that are processed at once.
-const PAGE_EVENTS: NonZero<u32> = NonZero::<u32>::MIN.saturating_add(1_999);
-/// Approximate maximum size of the texts of these events, in bytes.
-const PAGE_BYTES: u64 = 1 << 20;
 /// Interval of checks of the log without a notice, because notices may be lost.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Time within which events are gathered and processed together: each move of the cursor costs a
@@ -120,7 +115,7 @@ impl<F: Follower + Unpin> FollowerActor<F> {
                 Some(at) => at,
                 None => Self::enlist(&ledger).await?,
             };
-            let page = ledger.events_after(at, PAGE_EVENTS, PAGE_BYTES).await?;
+            let page = F::read(&ledger, at).await?;
             Ok::<_, StoreError>((at, page))
         };
         ctx.spawn(reading.into_actor(self).map(|read, this, ctx| match read {
@@ -138,7 +133,7 @@ impl<F: Follower + Unpin> FollowerActor<F> {
                     binding: F::BINDING,
                     from: at,
                     to: page.next,
-                    effects: this.follower.plan(&page.events),
+                    effects: this.follower.plan(page.events),
                 };
                 this.advance(advance, full, ctx);
             }
@@ -179,7 +174,7 @@ impl<F: Follower + Unpin> FollowerActor<F> {
                 this.rest(pause, ctx);
             }
             Err(StoreError::Refused(Rejection::CursorMoved { at })) => {
-                tracing::warn!(follower = F::NAME.0, %at, "the follower's cursor was moved by another; going on from there");
+                tracing::warn!(follower = F::NAME.0, %at, "the follower's cursor was moved by another writer; continuing from there");
                 this.at = Some(at);
                 this.rest(GATHER, ctx);
             }
@@ -193,7 +188,7 @@ impl<F: Follower + Unpin> FollowerActor<F> {
         let busy = matches!(error, StoreError::Busy);
         if !busy {
             if !self.failing {
-                tracing::warn!(follower = F::NAME.0, %error, "the follower cannot take in events; retrying");
+                tracing::warn!(follower = F::NAME.0, %error, "the follower cannot process events; retrying");
             }
             self.failing = true;
             self.at = None;
@@ -213,7 +208,7 @@ impl<F: Follower + Unpin> FollowerActor<F> {
 }
 
 /// Logs events that the follower has missed.
-fn tell_of_gaps(follower: FollowerName, page: &EventsPage) {
+fn tell_of_gaps<T>(follower: FollowerName, page: &EventsPage<T>) {
     if page.missed > 0 {
         tracing::warn!(
             follower = follower.0,

@@ -1,6 +1,7 @@
 //! The composition of the subsystems: a hive that starts, runs and stops.
 
 mod event_log_lines;
+mod reload;
 mod restart;
 mod start;
 mod stop;
@@ -16,14 +17,19 @@ use self::restart::Restart;
 use crate::{
     access::AccessApi,
     alerts::AlertsApi,
+    api_calls::ApiCallsApi,
+    audit::AuditApi,
     bots::BotsApi,
-    config::{Config, ConfigError, Reloaded},
+    config::Config,
     lifecycle::State,
+    messaging::{MessagesApi, SessionsApi},
     operations::OperationsApi,
     secrets::SecretsApi,
+    stream::StreamApi,
     subsystem::Deps,
     tasks::{QueueApi, TasksApi},
     tree::Subsystems,
+    webhooks::WebhooksApi,
 };
 
 /// Creates the last child of the tree, which serves the hive to the outside.
@@ -50,16 +56,6 @@ impl Hive {
         self.inner.deps.settings.get()
     }
 
-    /// Applies the live keys of loaded settings; see
-    /// [`Settings`](crate::config::Settings::reload).
-    ///
-    /// # Errors
-    /// The keys are not valid together with the keys that stay.
-    pub fn reload(&self, mut loaded: Config) -> Result<Reloaded, ConfigError> {
-        loaded.make_absolute();
-        self.inner.deps.settings.reload(&loaded)
-    }
-
     /// Returns true if the hive accepts work: it has started and is not stopping. A hive that
     /// restarts accepts work for the start that follows.
     pub fn is_ready(&self) -> bool {
@@ -74,6 +70,23 @@ impl Hive {
     /// Returns the secret store.
     pub fn secrets(&self) -> &SecretsApi {
         self.inner.subsystems.secrets.api()
+    }
+
+    /// Returns the ledger.
+    #[cfg(test)]
+    pub(crate) fn ledger(&self) -> &deia_ledger::Ledger {
+        &self.inner.deps.ledger
+    }
+
+    /// Returns the supervision tree, once it is up.
+    #[cfg(test)]
+    pub(crate) fn tree(&self) -> Option<&deia_supervision::Tree> {
+        self.inner.deps.tree.get()
+    }
+
+    /// Returns the webhooks.
+    pub fn webhooks(&self) -> &WebhooksApi {
+        self.inner.subsystems.webhooks.api()
     }
 
     /// Returns the bots.
@@ -91,14 +104,39 @@ impl Hive {
         self.inner.subsystems.tasks.queue()
     }
 
+    /// Returns the audit trail.
+    pub fn audit(&self) -> &AuditApi {
+        self.inner.subsystems.audit.api()
+    }
+
     /// Returns alerts, open and resolved.
     pub fn alerts(&self) -> &AlertsApi {
         self.inner.subsystems.alerts.api()
     }
 
+    /// Returns the sessions of users with bots.
+    pub fn sessions(&self) -> &SessionsApi {
+        self.inner.subsystems.messaging.sessions()
+    }
+
+    /// Returns the messages between bots.
+    pub fn messages(&self) -> &MessagesApi {
+        self.inner.subsystems.messaging.messages()
+    }
+
+    /// Returns the record of answered requests.
+    pub fn api_calls(&self) -> &ApiCallsApi {
+        self.inner.subsystems.api_calls.api()
+    }
+
     /// Returns the operators' view of the hive: status, health, metrics, the tree, events.
     pub fn operations(&self) -> &OperationsApi {
         self.inner.subsystems.operations.api()
+    }
+
+    /// Returns the live stream of events.
+    pub fn stream(&self) -> &StreamApi {
+        self.inner.subsystems.stream.api()
     }
 
     fn state(&self) -> State {

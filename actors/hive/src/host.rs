@@ -13,6 +13,8 @@ pub(crate) mod cgroup;
 pub mod children;
 pub mod descriptors;
 mod disk;
+pub(crate) mod families;
+pub(crate) mod listeners;
 mod machine;
 pub(crate) mod pressure;
 pub(crate) mod private_dir;

@@ -9,6 +9,8 @@
 
 pub mod access;
 mod alerts;
+mod api_calls;
+mod audit;
 mod bots;
 pub mod config;
 mod data_dir;
@@ -19,8 +21,15 @@ mod hive;
 pub mod host;
 mod ledger_writer;
 mod lifecycle;
+mod messaging;
 pub mod metrics;
 mod operations;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "webhooks, the first user, come next"
+)]
+mod outgoing;
 pub mod reaper;
 mod retention;
 pub mod runner;
@@ -28,27 +37,35 @@ mod scheduler;
 mod secrets;
 mod statistics;
 mod store_options;
+mod stream;
 mod subsystem;
 mod tasks;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod trace;
 mod tree;
+mod waiters;
+mod webhooks;
 
 pub use access::{
     AccessApi, AdminKeyReset, KeyRotation, NewKey, OpenedWebSession, reset_admin_key,
 };
 pub use alerts::AlertsApi;
+pub use api_calls::{ApiCall, ApiCallsApi};
+pub use audit::{AuditApi, AuditExport};
 pub use bots::{
-    BotsApi, PutBot,
+    BotsApi, PutBot, PutHow, RemoteWork,
     log::{LogFollower, LogPiece, LogStart},
     output::TaskOutput,
 };
 pub use data_dir::{DataDirError, Exposed, exposed, is_in_use, refuse_links};
-pub use deia_ledger::{NewUser, Submission};
+pub use deia_ledger::{NewUser, SentMessage, StartedSession, Submission};
 pub use error::{HiveError, HiveStartError};
 pub use hive::{FrontFactory, Hive, RestartCheck};
+pub use messaging::{MessagesApi, SessionOrigin, SessionsApi};
 pub use operations::{OperationsApi, PartAction};
 pub use secrets::{SealError, SecretRotation, SecretsApi, check_secrets_key, rotate_secrets_key};
 pub use store_options::store_options;
-pub use tasks::{QueueApi, TasksApi};
+pub use stream::{EventSubscription, StreamApi, StreamCut, StreamItem, StreamedEvent};
+pub use tasks::{OutputFollower, OutputItem, OutputStart, QueueApi, TasksApi};
+pub use webhooks::WebhooksApi;

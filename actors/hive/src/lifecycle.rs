@@ -1,7 +1,7 @@
 //! The state of the hive as a whole.
 
 use std::{
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicBool, AtomicU8, Ordering},
     time::Duration,
 };
 
@@ -48,6 +48,8 @@ impl State {
 pub(crate) struct Lifecycle {
     state: AtomicU8,
     changed: Notify,
+    /// True while the event log is over its size and waits for the audit trail.
+    is_log_full: AtomicBool,
 }
 
 impl Default for Lifecycle {
@@ -55,6 +57,7 @@ impl Default for Lifecycle {
         Self {
             state: (State::Starting as u8).into(),
             changed: Notify::new(),
+            is_log_full: AtomicBool::new(false),
         }
     }
 }
@@ -88,10 +91,22 @@ impl Lifecycle {
             // The state below shows if the hive became ready in time.
             let _ = tokio::time::timeout(limit, self.started()).await;
         }
+        if self.is_log_full.load(Ordering::Acquire) {
+            return Err(HiveError::AuditUnavailable(
+                "the event log is over its size (events.max_bytes) and waits for the audit trail"
+                    .into(),
+            ));
+        }
         match self.state() {
             state if state.takes_work() => Ok(()),
             state => Err(HiveError::Unavailable(state.as_str())),
         }
+    }
+
+    /// Notes whether the event log is over its size and nothing of it can be forgotten: then no
+    /// task is accepted that would make it longer.
+    pub(crate) fn note_log(&self, is_full: bool) {
+        self.is_log_full.store(is_full, Ordering::Release);
     }
 
     async fn started(&self) {

@@ -14,6 +14,6 @@ pub mod table;
 pub use exposition::{CONTENT_TYPE, Exposition};
 pub(crate) use flow::FlowMetrics;
 pub(crate) use host::HostReading;
-pub(crate) use parts::{BOT_LOGS, SchedulerMetrics, write_store};
+pub(crate) use parts::{BOT_LOGS, SchedulerMetrics, WORKERS, write_store};
 pub(crate) use process::ProcessReading;
 pub(crate) use supervision::SupervisionMetrics;

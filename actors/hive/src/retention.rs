@@ -1,7 +1,10 @@
 //! Forgets records that are past their time: tasks that ended long ago, with their results, the
 //! answers to idempotency keys, and events.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
 use deia_ledger::{Apply, CommandLog, Ledger, Prune, PruneEvents, Pruned, StoreError};
@@ -10,6 +13,7 @@ use deia_supervision::{Context, StartError, child};
 
 use crate::{
     bots::Outputs,
+    lifecycle::Lifecycle,
     subsystem::{Deps, TreeBuilder},
 };
 
@@ -32,13 +36,14 @@ const FORGET_ON_FULL_DISK: usize = 8;
 /// Adds the actor to the tree.
 pub(crate) fn declare(deps: &Deps, tree: &mut TreeBuilder, outputs: &Outputs) {
     let (ledger, outputs) = (deps.ledger.clone(), outputs.clone());
+    let lifecycle = deps.lifecycle.clone();
     let config = deps.settings.get();
     let events = EventLimits {
         retention: config.events.retention,
         max_bytes: config.events.max_bytes.as_u64(),
     };
     let (spec, _) = child("retention", move || {
-        let built = Retention::new(ledger.clone(), outputs.clone(), events);
+        let built = Retention::new(ledger.clone(), outputs.clone(), lifecycle.clone(), events);
         async move { Ok::<_, StartError>(built) }
     });
     tree.core(spec);
@@ -57,6 +62,7 @@ pub(crate) struct EventLimits {
 pub(crate) struct Retention {
     ledger: Ledger,
     outputs: Outputs,
+    lifecycle: Arc<Lifecycle>,
     events: EventLimits,
     /// Position at which the next scan of the tasks continues.
     from: i64,
@@ -69,10 +75,16 @@ pub(crate) struct Retention {
 }
 
 impl Retention {
-    pub(crate) fn new(ledger: Ledger, outputs: Outputs, events: EventLimits) -> Self {
+    pub(crate) fn new(
+        ledger: Ledger,
+        outputs: Outputs,
+        lifecycle: Arc<Lifecycle>,
+        events: EventLimits,
+    ) -> Self {
         Self {
             ledger,
             outputs,
+            lifecycle,
             events,
             from: i64::MIN,
             at_once: FORGET_MAX,
@@ -125,17 +137,24 @@ impl Retention {
         let forgetting = async move { forget_events(&ledger, limits, max).await };
         ctx.spawn(forgetting.into_actor(self).map(move |done, this, ctx| {
             let wait = match done {
-                Ok(Forgotten { events: 0, .. }) => {
+                Ok(Forgotten { events: 0, held, .. }) => {
                     this.events_at_once = EVENTS_MAX;
                     this.short_of_room = false;
+                    this.lifecycle.note_log(held);
+                    if held {
+                        tracing::error!(
+                            "the event log is longer than it may be and waits for the audit trail: no tasks are accepted (events.max_bytes)"
+                        );
+                    }
                     REST
                 }
-                Ok(Forgotten { events, early }) => {
+                Ok(Forgotten { events, early, .. }) => {
                     if early && !this.short_of_room {
                         tracing::warn!(
                             "the event log is longer than it may be: events are forgotten before their time (events.max_bytes)"
                         );
                     }
+                    this.lifecycle.note_log(false);
                     tracing::debug!(events, early, "forgot events");
                     this.short_of_room |= early;
                     // The pause lets callers through.
@@ -183,7 +202,7 @@ async fn sweep(
         while forget(&**ledger, outputs, Vec::new()).await?.more_keys {}
     }
     if forgotten > 0 {
-        tracing::info!(tasks = forgotten, "forgot tasks past their retention");
+        tracing::info!(tasks = forgotten, "deleted tasks past their retention");
     }
     Ok(Swept {
         next: found.next,
@@ -196,6 +215,8 @@ struct Forgotten {
     events: u64,
     /// True if events were forgotten for the size of the log, before their time.
     early: bool,
+    /// True if the log is over its size and none could be forgotten.
+    held: bool,
 }
 
 /// Forgets some events that are past their retention, or beyond the size of the log.
@@ -218,6 +239,7 @@ async fn forget_events(
     Ok(Forgotten {
         events,
         early: over > old && events > 0,
+        held: over >= log.floor && log.floor > 0 && over > 0 && events == 0,
     })
 }
 
@@ -258,7 +280,7 @@ async fn remove_outputs(outputs: &Outputs, tasks: Vec<TaskId>) {
         }
     };
     if tokio::task::spawn_blocking(removing).await.is_err() {
-        tracing::warn!("removing output files broke off");
+        tracing::warn!("removing output files was interrupted");
     }
 }
 

@@ -36,7 +36,7 @@ use rustix::{
 pub(crate) use self::wire::{Answer, Holds, Start, receive_answer, send_end, send_start};
 use self::wire::{Request, answer, receive};
 use crate::{
-    host::{Process, signals},
+    host::{Process, descriptors, signals},
     reaper::procs,
 };
 
@@ -214,6 +214,8 @@ fn spawn(start: &Start, fds: &[OwnedFd]) -> Result<i32, Errno> {
             | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK,
     )?;
     nix::unistd::chdir(start.directory.as_c_str())?;
+    // The program inherits the limit: a hook before `exec` would rule out the cheap way to start.
+    let limited = start.descriptors.map(descriptors::lower);
     let started = posix_spawn(
         start.file.as_c_str(),
         &files,
@@ -221,6 +223,9 @@ fn spawn(start: &Start, fds: &[OwnedFd]) -> Result<i32, Errno> {
         &start.args,
         &start.environment,
     );
+    if let (Some(limited), Ok(pid)) = (limited, started) {
+        limited.keep_for(Pid::from_raw(pid.as_raw()));
+    }
     // The working directory must not keep a directory from being removed.
     let _ = nix::unistd::chdir("/");
     started.map(nix::unistd::Pid::as_raw)

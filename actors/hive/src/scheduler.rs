@@ -4,6 +4,8 @@
 mod assign;
 mod capacity;
 mod claims;
+#[cfg(any(test, feature = "testing"))]
+mod decisions;
 mod dispatcher;
 mod lanes;
 mod messages;
@@ -13,6 +15,8 @@ mod subsystem;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, SpawnHandle, WrapFuture};
+#[cfg(any(test, feature = "testing"))]
+pub use decisions::Decisions;
 use deia_ledger::{Apply, Ledger, ReadyLane, ReadyQuery, ReadyTask, RunDue, StoreError};
 use deia_model::{TaskId, Timestamp};
 use deia_supervision::Context;
@@ -200,6 +204,7 @@ impl Scheduler {
     fn polled(&mut self, lanes: Vec<ReadyLane>, due: Option<i64>, ctx: &mut Context<Self>) {
         // Tasks that are being claimed are still counted as ready.
         let claiming = self.claiming.len() as u64;
+        self.lanes.forget_absent(&lanes);
         for lane in lanes {
             self.lanes.discover(lane, claiming);
         }

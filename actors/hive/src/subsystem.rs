@@ -126,6 +126,18 @@ impl TreeBuilder {
         replace(&mut self.services, |services| services.child(spec));
     }
 
+    /// Adds a subtree that the hive can do without for a while, and the feature that it carries.
+    pub(crate) fn service_subtree(&mut self, spec: SupervisorSpec, feature: &'static str) {
+        let spec = spec
+            .criticality(Criticality::Optional)
+            .feature(feature)
+            .intensity(Intensity::new(5, MINUTE))
+            .budget(Intensity::new(5, MINUTE))
+            .on_exhausted(OnExhausted::Quarantine)
+            .backoff(backoff());
+        replace(&mut self.services, |services| services.child(spec));
+    }
+
     pub(crate) fn done(self) -> Declared {
         Declared {
             root: self.root.child(self.core),
@@ -148,10 +160,13 @@ fn replace(spec: &mut SupervisorSpec, with: impl FnOnce(SupervisorSpec) -> Super
 fn permanent(spec: ChildSpec, stops_within: Duration) -> ChildSpec {
     spec.criticality(Criticality::Critical)
         .shutdown(Shutdown::Within(stops_within))
-        .backoff(
-            Backoff::new(Duration::from_millis(10), Duration::from_secs(5))
-                .factor(2.0)
-                .jitter(0.2),
-        )
+        .backoff(backoff())
         .mailbox(MAILBOX)
+}
+
+/// Returns the pauses before restarts; the first is short.
+fn backoff() -> Backoff {
+    Backoff::new(Duration::from_millis(10), Duration::from_secs(5))
+        .factor(2.0)
+        .jitter(0.2)
 }

@@ -5,24 +5,27 @@ mod api;
 mod events;
 mod explain;
 mod meter;
+mod output_follower;
 mod outputs;
 mod queue;
 mod spans;
-mod watch;
 
 use std::sync::Arc;
 
 pub use api::TasksApi;
 use deia_ledger::CommitNotice;
+use deia_model::TaskId;
+pub use output_follower::{OutputFollower, OutputItem, OutputStart};
 pub use queue::QueueApi;
 pub(crate) use queue::reason_fits;
 
-use self::{meter::ThroughputMeter, watch::TaskWatch};
+use self::meter::ThroughputMeter;
 use crate::{
     access::AccessApi,
     bots::Bots,
     metrics::FlowMetrics,
     subsystem::{Deps, Subsystem},
+    waiters::Waiters,
 };
 
 /// The subsystem of tasks. It has no actors: all its data is in the store and in the memory of
@@ -30,7 +33,7 @@ use crate::{
 pub(crate) struct Tasks {
     tasks: TasksApi,
     queue: QueueApi,
-    watch: TaskWatch,
+    watch: Waiters<TaskId>,
     meter: ThroughputMeter,
     flow: Arc<FlowMetrics>,
 }
@@ -43,7 +46,7 @@ pub(crate) struct TaskNeeds<'a> {
 
 impl Tasks {
     pub(crate) fn new(deps: &Deps, needs: &TaskNeeds<'_>) -> Self {
-        let (watch, meter) = (TaskWatch::default(), ThroughputMeter::default());
+        let (watch, meter) = (Waiters::default(), ThroughputMeter::default());
         let tasks = TasksApi::new(deps, needs, watch.clone());
         Self {
             queue: QueueApi::new(deps, tasks.clone(), meter.clone()),
@@ -70,7 +73,11 @@ impl Tasks {
 
 impl Subsystem for Tasks {
     fn on_commit(&self, notices: &[CommitNotice]) {
-        self.watch.committed(notices);
+        self.watch
+            .wake(notices.iter().filter_map(|notice| match notice {
+                CommitNotice::Finished(task) => Some(task),
+                _ => None,
+            }));
         self.flow.committed(notices);
         self.meter.committed(notices);
     }

@@ -20,21 +20,26 @@
     reason = "a test fails by panicking"
 )]
 
+pub mod audit;
+
 use std::{ops::Deref, sync::Arc};
 
 use actix::Actor;
 pub use deia_ledger::testing::{Look, PATIENCE, block_until, until};
 use deia_model::{
-    BotName, BotSpec, BotStatus, NewTask, Principal, Task, TaskId, TaskResult, TaskStatus,
+    BotName, BotSpec, BotStatus, KeyGrant, NewTask, Principal, Role, Task, TaskId, TaskResult,
+    TaskStatus,
 };
 use deia_supervision::{ChildState, Context, StartError, Tree, child};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    FrontFactory, Hive, HiveStartError,
+    FrontFactory, Hive, HiveStartError, PutHow,
     config::{Config, Layers},
 };
+
+pub use crate::scheduler::Decisions;
 
 /// Returns the name of a bot.
 pub fn bot_name(text: &str) -> BotName {
@@ -188,7 +193,10 @@ impl TestHive {
     /// Puts a bot and launches it.
     pub async fn put_and_launch(&self, bot: &str, spec: BotSpec) {
         let bot = bot_name(bot);
-        let put = self.bots().put(&self.admin, bot.clone(), spec, None).await;
+        let put = self
+            .bots()
+            .put(&self.admin, bot.clone(), spec, PutHow::default())
+            .await;
         put.unwrap();
         self.bots().launch(&self.admin, &bot).await.unwrap();
     }
@@ -217,6 +225,16 @@ impl TestHive {
     /// Submits one task that differs by `change`.
     pub async fn submit_with(&self, change: impl FnOnce(&mut NewTask)) -> TaskId {
         self.submit_task(&self.admin, change).await
+    }
+
+    /// Creates an external user, and returns it as a caller.
+    pub async fn external(&self, name: &str) -> Principal {
+        let grant = KeyGrant::new(name, Role::External);
+        let key = self
+            .access()
+            .create_key(&self.admin, grant, Some(true), None);
+        let text = key.await.unwrap().text;
+        self.access().authenticate(&text, None).unwrap()
     }
 
     async fn submit_task(&self, who: &Principal, change: impl FnOnce(&mut NewTask)) -> TaskId {

@@ -9,11 +9,21 @@
 //! │  ├─ scheduler      matches ready tasks with free places of bots
 //! │  ├─ bots           dynamic: one actor a bot, on threads of their own
 //! │  ├─ launcher       makes the running bots match the wanted ones
+//! │  ├─ measurer       measures the programs of bots, and compares them with limits
+//! │  ├─ messaging      ends messages that nobody reads and idle sessions
+//! │  ├─ audit          enters each event in the audit trail
 //! │  ├─ alerts         compares the conditions that need a person with the open alerts
 //! │  └─ retention      forgets tasks, answers and events that are past their time
 //! ├─ front             actix-web
 //! └─ services          one_for_one        optional: quarantined, never escalated
-//!    └─ statistics     counts and latencies by hour, from the event log
+//!    ├─ webhooks       one_for_one, on a thread of their own
+//!    │  ├─ endpoints   dynamic: one actor an endpoint that has work
+//!    │  └─ dispatcher  matches events with endpoints
+//!    ├─ statistics     counts and latencies by hour, from the event log
+//!    ├─ audit-index    makes the audit trail searchable, and erases what was erased
+//!    ├─ audit-verifier verifies the audit trail when asked to
+//!    ├─ api-calls      writes which requests were answered, if audit.api_calls says so
+//!    └─ stream         reads new events for those who follow them
 //! ```
 
 use std::{sync::Arc, time::Instant};
@@ -24,16 +34,21 @@ use deia_model::Timestamp;
 use crate::{
     access::Access,
     alerts::Alerts,
+    api_calls::ApiCalls,
+    audit::Audit,
     bots::{BotNeeds, Bots, reaper_handle::ReaperHandle},
     data_dir::HiveFiles,
     ledger_writer,
+    messaging::Messaging,
     operations::{OperationNeeds, Operations},
     retention,
     scheduler::Scheduling,
     secrets::{SealingKeys, Secrets},
     statistics::Statistics,
+    stream::LiveStream,
     subsystem::{Declared, Deps, Subsystem, TreeBuilder},
     tasks::{TaskNeeds, Tasks},
+    webhooks::Webhooks,
 };
 
 /// The subsystems of a hive.
@@ -43,8 +58,13 @@ pub(crate) struct Subsystems {
     pub(crate) scheduling: Arc<Scheduling>,
     pub(crate) bots: Arc<Bots>,
     pub(crate) tasks: Arc<Tasks>,
+    pub(crate) messaging: Arc<Messaging>,
+    pub(crate) audit: Arc<Audit>,
     pub(crate) alerts: Arc<Alerts>,
+    pub(crate) api_calls: Arc<ApiCalls>,
+    pub(crate) webhooks: Arc<Webhooks>,
     pub(crate) operations: Arc<Operations>,
+    pub(crate) stream: Arc<LiveStream>,
     /// All subsystems, for operations on each.
     pub(crate) all: Vec<Arc<dyn Subsystem>>,
 }
@@ -65,7 +85,9 @@ pub(crate) fn declare(deps: &Deps, opened: Opened) -> (Subsystems, Declared) {
     let mut tree = TreeBuilder::new(deps.settings.get().stop_limits().part);
     ledger_writer::declare(deps, &mut tree);
     let access = Arc::new(Access::declare(deps, &mut tree));
-    let secrets = Arc::new(Secrets::new(deps, access.api(), opened.sealing));
+    let audit = Arc::new(Audit::declare(deps, &mut tree, access.api()));
+    let sealing = opened.sealing.clone();
+    let secrets = Arc::new(Secrets::new(deps, access.api(), opened.sealing.clone()));
     let scheduling = Arc::new(Scheduling::declare(deps, &mut tree));
     let needs = BotNeeds {
         access: access.api(),
@@ -75,22 +97,43 @@ pub(crate) fn declare(deps: &Deps, opened: Opened) -> (Subsystems, Declared) {
         reaper: opened.reaper,
     };
     let bots = Arc::new(Bots::declare(deps, &mut tree, needs));
-    let alerts = Arc::new(Alerts::declare(deps, &mut tree, access.api(), &bots));
+    let messaging = Arc::new(Messaging::declare(deps, &mut tree, access.api(), &bots));
+    let alerts = Arc::new(Alerts::declare(
+        deps,
+        &mut tree,
+        access.api(),
+        &bots,
+        audit.api(),
+    ));
     retention::declare(deps, &mut tree, bots.outputs());
     let needs = TaskNeeds {
         access: access.api(),
         bots: &bots,
     };
     let tasks = Arc::new(Tasks::new(deps, &needs));
+    let webhooks = Arc::new(Webhooks::declare(
+        deps,
+        &mut tree,
+        access.api(),
+        opened.sealing.clone(),
+    ));
     let statistics = Arc::new(Statistics::declare(deps, &mut tree));
+    let api_calls = Arc::new(ApiCalls::declare(deps, &mut tree));
+    let stream = Arc::new(LiveStream::declare(deps, &mut tree, &sealing));
     let all: Vec<Arc<dyn Subsystem>> = vec![
         access.clone(),
         secrets.clone(),
         scheduling.clone(),
         bots.clone(),
+        messaging.clone(),
         alerts.clone(),
         tasks.clone(),
+        webhooks.clone(),
         statistics,
+        api_calls.clone(),
+        stream.clone(),
+        // Last: a stop enters the events that the others record.
+        audit.clone(),
     ];
     let needs = OperationNeeds {
         access: access.api(),
@@ -109,9 +152,14 @@ pub(crate) fn declare(deps: &Deps, opened: Opened) -> (Subsystems, Declared) {
         secrets,
         scheduling,
         bots,
+        messaging,
+        audit,
         alerts,
+        api_calls,
+        webhooks,
         tasks,
         operations,
+        stream,
         all,
     };
     (subsystems, tree.done())

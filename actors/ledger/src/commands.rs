@@ -6,15 +6,18 @@ mod alerts;
 mod attempts;
 mod bots;
 mod events;
+mod messages;
 mod queue;
 mod secrets;
+mod sessions;
 mod system;
 mod tasks;
 mod web_sessions;
+mod webhooks;
 
 use std::fmt;
 
-use deia_model::{Alert, KeyInfo, Principal, Task, User};
+use deia_model::{Alert, KeyInfo, Message, Principal, Replay, Session, Task, User};
 
 pub use self::{
     access::{
@@ -24,16 +27,29 @@ pub use self::{
     alerts::{AcknowledgeAlert, AlertCommand, SeenAlert, SettleAlerts},
     attempts::{
         AttemptReport, BotDelta, Claim, ClaimTasks, Claimed, ClaimedTask, ExtendLeases,
-        FinishAttempts, HeldLease, NoteProgress, ProgressReport, ReleaseLeases, ReportAck,
+        FinishAttempts, FinishHeld, HeldAck, HeldAttempt, HeldLease, NoteProgress, ProgressReport,
+        ReleaseLeases, ReportAck,
     },
-    bots::{DeleteBot, NoteDrained, PutBot, SetDesired, StoredBot},
-    events::PruneEvents,
+    bots::{BotPorts, DeleteBot, MoveBot, NoteDrained, PutBot, SetDesired, StoredBot},
+    events::{AppendExternal, BeginTimeline, PruneEvents},
+    messages::{
+        CloseMessages, MessageCommand, ReadMessage, SendMessage, SentMessage, TakeMessages,
+    },
     queue::{PauseQueue, Prune, Pruned, ResumeQueue, RunDue},
     secrets::{DeleteSecret, PutSecret, ResealSecrets, Resealed, SecretCommand, StoredSecret},
+    sessions::{
+        EndSession, ReleaseBot, SessionCommand, SettleSessions, StartSession, StartedSession,
+    },
     system::{MarkRunning, ProbeWrite, RecordEvents},
     tasks::{CancelTask, EraseTask, Idempotency, RetryTask, Submission, Submit},
     web_sessions::{
         EndUserWebSessions, EndWebSessions, NoteWebSessionUses, OpenWebSession, WebSessionCommand,
+    },
+    webhooks::{
+        AttemptRecord, ChangeWebhook, DeleteWebhook, DisableWebhook, EnableWebhook,
+        RecordDeliveries, RegisterWebhook, ReplayProgress, RetryDelivery, SealedWebhookSecret,
+        SecretNotes, StartReplay, StopReplay, StoredWebhook, WebhookCommand, WebhookHealth,
+        WebhookLimits, WebhookOwner,
     },
 };
 use crate::Advance;
@@ -96,6 +112,8 @@ pub enum Command {
     ClaimTasks(ClaimTasks),
     /// See [`FinishAttempts`].
     FinishAttempts(FinishAttempts),
+    /// See [`FinishHeld`].
+    FinishHeld(Box<FinishHeld>),
     /// See [`ExtendLeases`].
     ExtendLeases(ExtendLeases),
     /// See [`ReleaseLeases`].
@@ -116,6 +134,8 @@ pub enum Command {
     DeleteBot(DeleteBot),
     /// See [`SetDesired`].
     SetDesired(SetDesired),
+    /// See [`MoveBot`].
+    MoveBot(MoveBot),
     /// See [`NoteDrained`].
     NoteDrained(NoteDrained),
     /// A command about users and keys.
@@ -124,12 +144,22 @@ pub enum Command {
     WebSession(WebSessionCommand),
     /// A command about alerts.
     Alert(AlertCommand),
+    /// A command about sessions.
+    Session(SessionCommand),
+    /// A command about messages between bots.
+    Message(MessageCommand),
+    /// A command about webhooks.
+    Webhook(WebhookCommand),
     /// A command about stored secrets.
     Secret(SecretCommand),
     /// See [`Advance`].
     Advance(Advance),
     /// See [`PruneEvents`].
     PruneEvents(PruneEvents),
+    /// See [`BeginTimeline`].
+    BeginTimeline(BeginTimeline),
+    /// See [`AppendExternal`].
+    AppendExternal(AppendExternal),
     /// See [`RecordEvents`].
     RecordEvents(RecordEvents),
     /// See [`ProbeWrite`].
@@ -165,6 +195,8 @@ pub enum Reply {
     Claimed(Claimed),
     /// To [`ExtendLeases`]: one value for each lease, in order.
     Extended(Vec<bool>),
+    /// To [`FinishHeld`].
+    HeldFinished(HeldAck),
     /// To [`FinishAttempts`]: one outcome for each report, in order.
     Finished(Vec<ReportAck>),
     /// To [`CancelTask`] and [`RetryTask`]: the task after the change.
@@ -182,8 +214,24 @@ pub enum Reply {
     User(User),
     /// To [`AcknowledgeAlert`].
     Alert(Box<Alert>),
+    /// To [`StartSession`].
+    SessionStarted(Box<StartedSession>),
+    /// To [`EndSession`].
+    Session(Box<Session>),
+    /// To [`SendMessage`].
+    MessageSent(Box<SentMessage>),
+    /// To [`TakeMessages`].
+    Messages(Vec<Message>),
+    /// To [`ReadMessage`].
+    Message(Box<Message>),
+    /// To commands about an endpoint: the endpoint after the change.
+    Webhook(Box<StoredWebhook>),
+    /// To [`StartReplay`] and [`StopReplay`].
+    Replay(Box<Replay>),
     /// To [`Prune`].
     Pruned(Pruned),
+    /// To [`AppendExternal`]: the sequence number of the event.
+    Appended(u64),
     /// To all other commands: the number of changed rows.
     Done(u64),
 }

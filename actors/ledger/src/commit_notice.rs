@@ -1,7 +1,7 @@
 //! Notices that a store sends right after a commit. They may be lost, so their
 //! receivers also poll the store from time to time.
 
-use deia_model::{BotGeneration, BotName, NewEvent, Priority, TaskId, TaskType};
+use deia_model::{BotGeneration, BotName, NewEvent, Priority, TaskId, TaskType, WebhookId};
 
 use super::{Demand, LaneStats};
 
@@ -18,6 +18,8 @@ pub struct ReadyTask {
     pub priority: Priority,
     /// Time at which it became ready, in milliseconds since the epoch.
     pub ready_at: i64,
+    /// Bot of its last attempt: another one is preferred. `None` before the first.
+    pub last_bot: Option<BotName>,
 }
 
 /// A running attempt that is to be cancelled. The number of the attempt fences
@@ -67,6 +69,14 @@ pub enum CommitNotice {
     KeysChanged,
     /// Web sessions changed.
     WebSessionsChanged,
+    /// Endpoints changed.
+    WebhooksChanged,
+    /// An endpoint has this version now.
+    WebhookVersion(WebhookId, u64),
+    /// There is work for an endpoint: a delivery that is due, or a replay began or ended.
+    WebhookWork(WebhookId),
+    /// A bot has a new message.
+    MessageSent(BotName),
     /// The pauses changed.
     PausesChanged,
     /// An event was recorded that belongs into the server's log.

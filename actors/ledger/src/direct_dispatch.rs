@@ -1,5 +1,7 @@
 //! Dispatch of a task in the transaction that makes it ready.
 
+use std::time::Duration;
+
 use deia_model::{BotName, LeaseToken};
 
 use super::{ClaimedTask, Demand};
@@ -13,6 +15,9 @@ pub struct Slot {
     pub incarnation: u64,
     /// The token of the attempt.
     pub lease: LeaseToken,
+    /// Time after which the lease expires unless it is extended; `None`: it ends with
+    /// its bot.
+    pub expires_after: Option<Duration>,
 }
 
 /// Assigns tasks at the moment of submission: if no task with the same demand waits and

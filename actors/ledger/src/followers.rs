@@ -5,9 +5,9 @@
 //! exactly once: a crash before the commit leaves both undone, and of two followers
 //! under one name only one moves the cursor.
 
-use deia_model::{Event, Position, Timestamp};
+use deia_model::{Event, Position, Timestamp, WebhookId};
 
-use crate::StatisticsRow;
+use crate::{BoxFuture, Ledger, SealedTrail, StatisticsRow, StoreError};
 
 /// The name of a follower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,9 +20,18 @@ pub trait Follower: Send + 'static {
     /// True if events that it has not processed must not be pruned.
     const BINDING: bool = false;
 
-    /// Plans the effects of these events. They are consecutive, and earlier ones have
-    /// been processed or are past retention.
-    fn plan(&mut self, events: &[Event]) -> Vec<Effect>;
+    /// The form in which events are read: `Vec<Event>`, or a summary of them.
+    type Input: Send + 'static;
+
+    /// Reads the events after a cursor: a page that fits into memory.
+    fn read(
+        ledger: &Ledger,
+        after: Position,
+    ) -> BoxFuture<'_, Result<EventsPage<Self::Input>, StoreError>>;
+
+    /// Plans the effects of the events that were read. They are consecutive, and earlier
+    /// ones have been processed or are past retention.
+    fn plan(&mut self, events: Self::Input) -> Vec<Effect>;
 }
 
 /// A durable effect of events.
@@ -35,6 +44,13 @@ pub enum Effect {
         /// The first hour that is kept.
         keep_from: u32,
     },
+    /// Sets the cursors of endpoints that are not disabled; `None`: that of the dispatcher.
+    WebhookCursors(Vec<(WebhookId, Option<Position>)>),
+    /// Notes for all enabled endpoints that are at the dispatcher's cursor that they missed
+    /// the events since it was last moved.
+    WebhooksMissed,
+    /// Notes a checkpoint of the audit trail, whose entries are durable.
+    TrailSealed(Box<SealedTrail>),
 }
 
 /// A move of a follower's cursor, with all effects of the events on the way.
@@ -53,11 +69,14 @@ pub struct Advance {
     pub effects: Vec<Effect>,
 }
 
-/// Events after a cursor.
+/// Events after a cursor, or a summary of them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct EventsPage {
+pub struct EventsPage<T = Vec<Event>> {
     /// The events, in order; unknown actions included.
-    pub events: Vec<Event>,
+    pub events: T,
+    /// Number of each of these events among those of its task, from 1; 0: it is about no task.
+    /// Empty in a summary.
+    pub ordinals: Vec<u64>,
     /// The cursor after them.
     pub next: Position,
     /// Number of events after the cursor that were pruned before they were processed.

@@ -22,6 +22,7 @@ mod statistics;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod trail;
 mod traits;
 
 pub use apply::Apply;
@@ -34,9 +35,11 @@ pub use lane_stats::{Histogram, LaneStats};
 pub use policy::{PerSubmitter, Retention, SubmitterLimits, TaskPolicy, TypePolicy};
 pub use rejection::Rejection;
 pub use shares::{Backlog, Load, TypeLimit, TypeRoom, admit};
-pub use statistics::{Statistics, StatisticsRow, hour_of};
+pub use statistics::{CountedEvent, EventCounts, Statistics, StatisticsRow, hour_of};
+pub use trail::SealedTrail;
 pub use traits::{
-    AccessReads, AlertReads, BotReads, BoxFuture, CommandLog, CommitListener, EventReads, Ledger,
-    Prunable, QueuePosition, ReadyQuery, SchedulerReads, Shortage, Store, StoreError,
-    TaskCompletion, TaskReads,
+    AccessReads, AlertReads, AuditReads, BotReads, BoxFuture, CommandLog, CommitListener,
+    EventReads, EventScan, Ledger, MessagingReads, Prunable, QueuePosition, ReadyQuery,
+    RunningReplay, SchedulerReads, Shortage, Store, StoreError, TaskCompletion, TaskReads,
+    WaitingDelivery, WebhookReads,
 };

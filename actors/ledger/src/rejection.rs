@@ -1,7 +1,8 @@
 //! Reasons why commands are refused.
 
 use deia_model::{
-    AlertId, BotName, KeyId, Position, SecretName, TaskId, TaskStatus, Violation, WebSessionId,
+    AlertId, BotMessageId, BotName, DeliveryStatus, KeyId, MessageId, Position, ReplayId,
+    SecretName, SessionId, TaskId, TaskStatus, Violation, WebSessionId, WebhookId,
 };
 
 /// Reason why a command was refused. Nothing was changed.
@@ -106,6 +107,56 @@ pub enum Rejection {
     /// The maximum number of bots is reached, or no port is left.
     #[error("no more bots can be added: {0}")]
     NoRoomForBot(String),
+    /// No such endpoint.
+    #[error("there is no webhook {0}")]
+    NoSuchWebhook(WebhookId),
+    /// No such delivery to that endpoint.
+    #[error("there is no delivery {0}, or it is past webhooks.history")]
+    NoSuchDelivery(MessageId),
+    /// No such replay.
+    #[error("there is no replay {0}")]
+    NoSuchReplay(ReplayId),
+    /// The maximum number of endpoints is reached.
+    #[error("no more webhooks can be registered: {0}")]
+    TooManyWebhooks(&'static str),
+    /// The endpoint is disabled.
+    #[error("webhook {0} is disabled; enable it first")]
+    WebhookDisabled(WebhookId),
+    /// A replay of the endpoint runs.
+    #[error("a replay of webhook {0} is running; wait for its end or stop it")]
+    ReplayRunning(WebhookId),
+    /// No such session, or none of the caller.
+    #[error("there is no session {0}")]
+    NoSuchSession(SessionId),
+    /// The user has as many active sessions as allowed.
+    #[error(
+        "this user has {limit} active sessions, and that is the limit (messaging.sessions.max_per_user)"
+    )]
+    TooManySessions {
+        /// Maximum number of active sessions of a user.
+        limit: u32,
+    },
+    /// No such message, or none that the caller may see.
+    #[error("there is no message {0}")]
+    NoSuchMessage(BotMessageId),
+    /// The message failed or expired before it was read.
+    #[error("message {message} is {status}; it cannot be read any more")]
+    MessageIsOver {
+        /// The message.
+        message: BotMessageId,
+        /// State of the message.
+        status: DeliveryStatus,
+    },
+    /// The receiver has as many unread messages as allowed.
+    #[error(
+        "the inbox of bot \"{receiver}\" has {limit} unread messages, and that is the limit (messaging.max_inbox)"
+    )]
+    InboxFull {
+        /// The receiver.
+        receiver: BotName,
+        /// Maximum number of unread messages.
+        limit: u32,
+    },
     /// No such user.
     #[error("there is no user {0:?}")]
     NoSuchUser(String),
@@ -118,7 +169,7 @@ pub enum Rejection {
     )]
     NameHasTasks(String),
     /// The key was revoked or has expired.
-    #[error("key {0} is revoked or has expired; make a new one")]
+    #[error("key {0} is revoked or has expired; create a new one")]
     KeyNotInForce(KeyId),
     /// Two keys of the same family are in force.
     #[error("key {0} is being rotated: two keys are in force; revoke one of them first")]

@@ -3,24 +3,30 @@
 
 mod access_reads;
 mod alert_reads;
+mod audit_reads;
 mod bot_reads;
 mod command_log;
 mod error;
 mod event_reads;
+mod messaging_reads;
 mod scheduler_reads;
 mod task_reads;
+mod webhook_reads;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use self::{
     access_reads::AccessReads,
     alert_reads::AlertReads,
+    audit_reads::AuditReads,
     bot_reads::BotReads,
     command_log::{CommandLog, CommitListener},
     error::{Shortage, StoreError},
-    event_reads::EventReads,
+    event_reads::{EventReads, EventScan},
+    messaging_reads::MessagingReads,
     scheduler_reads::{Prunable, ReadyQuery, SchedulerReads},
     task_reads::{QueuePosition, TaskCompletion, TaskReads},
+    webhook_reads::{RunningReplay, WaitingDelivery, WebhookReads},
 };
 
 /// A future that can be named.
@@ -28,12 +34,30 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The whole store. Implementations pass the same conformance suite ([`crate::store`]).
 pub trait Store:
-    CommandLog + TaskReads + SchedulerReads + AccessReads + BotReads + EventReads + AlertReads
+    CommandLog
+    + TaskReads
+    + SchedulerReads
+    + AccessReads
+    + BotReads
+    + EventReads
+    + AlertReads
+    + AuditReads
+    + WebhookReads
+    + MessagingReads
 {
 }
 
 impl<S> Store for S where
-    S: CommandLog + TaskReads + SchedulerReads + AccessReads + BotReads + EventReads + AlertReads
+    S: CommandLog
+        + TaskReads
+        + SchedulerReads
+        + AccessReads
+        + BotReads
+        + EventReads
+        + AlertReads
+        + AuditReads
+        + WebhookReads
+        + MessagingReads
 {
 }
 

@@ -5,15 +5,20 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::EventLevel;
 
 macro_rules! actions {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal $level:ident,)*) => {
+    ($($(#[doc = $doc:literal])* $variant:ident = $name:literal $level:ident,)*) => {
         /// An action of the event log. Written as a dotted name on the wire and in the
         /// store.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
         pub enum Action {
-            $($(#[$doc])* #[serde(rename = $name)] $variant,)*
+            $($(#[doc = $doc])* #[serde(rename = $name)] $variant,)*
         }
 
         impl Action {
+            /// Returns the meaning of the action, in a sentence.
+            pub fn description(self) -> &'static str {
+                match self { $(Action::$variant => concat!($($doc),*).trim_ascii(),)* }
+            }
+
             /// Every action, in the order of declaration.
             pub const ALL: &'static [Action] = &[$(Action::$variant,)*];
 
@@ -61,18 +66,27 @@ actions! {
     QueuePaused = "queue.paused" Warning,
     /// The queue, or one task type, was resumed.
     QueueResumed = "queue.resumed" Info,
+    /// The queue, or one task type, was drained: paused, until none of its tasks was running
+    /// or the caller waited no longer.
+    QueueDrained = "queue.drained" Warning,
+    /// The waiting tasks that matched a filter were cancelled.
+    QueuePurged = "queue.purged" Warning,
     /// A bot was created.
     BotCreated = "bot.created" Info,
     /// A bot's specification was replaced.
     BotChanged = "bot.changed" Info,
     /// A bot was removed.
     BotDeleted = "bot.deleted" Info,
+    /// The launch of a bot was requested.
+    BotLaunchRequested = "bot.launch_requested" Info,
     /// A bot was launched and is ready.
     BotStarted = "bot.started" Info,
     /// A bot takes no new tasks, and stops once it has finished the running ones.
     BotDraining = "bot.draining" Info,
     /// A bot was stopped on purpose, or finished draining.
     BotStopped = "bot.stopped" Info,
+    /// Someone sent a line of text to the program of a bot.
+    BotAttached = "bot.attached" Warning,
     /// A bot went down.
     BotCrashed = "bot.crashed" Warning,
     /// A bot came back after a crash.
@@ -85,6 +99,10 @@ actions! {
     BotStalled = "bot.stalled" Critical,
     /// A bot that was stuck or stalled handles messages again.
     BotRecovered = "bot.recovered" Info,
+    /// A bot failed too often: it takes no tasks for a while, and then one at a time.
+    BotCircuitOpened = "bot.circuit_opened" Warning,
+    /// A bot whose circuit was open takes tasks as before.
+    BotCircuitClosed = "bot.circuit_closed" Info,
     /// A bot was moved to another thread because its own was blocked.
     BotMoved = "bot.moved" Warning,
     /// A key was created.
@@ -111,8 +129,10 @@ actions! {
     SecretResealed = "secret.resealed" Warning,
     /// Requests were refused: not authenticated, or not permitted.
     ApiDenied = "api.denied" Warning,
+    /// A request was answered. Recorded only as far as `audit.api_calls` says.
+    ApiCall = "api.call" Info,
     /// A web session was opened.
-    AuthWebSession = "auth.web_session" Info,
+    AuthLogin = "auth.login" Info,
     /// A web session ended.
     AuthLogout = "auth.logout" Info,
     /// The previous run did not end with an orderly stop.
@@ -138,6 +158,56 @@ actions! {
     AlertAcknowledged = "alert.acknowledged" Info,
     /// The condition of an alert is gone.
     AlertResolved = "alert.resolved" Info,
+    /// An endpoint was registered.
+    WebhookRegistered = "webhook.registered" Info,
+    /// The settings or the secret of an endpoint were changed.
+    WebhookChanged = "webhook.changed" Info,
+    /// An endpoint was deleted.
+    WebhookDeleted = "webhook.deleted" Info,
+    /// An endpoint was enabled.
+    WebhookEnabled = "webhook.enabled" Info,
+    /// An endpoint was disabled, by a caller or because its deliveries failed.
+    WebhookDisabled = "webhook.disabled" Warning,
+    /// Events were delivered to an endpoint again, on request: one, or those of a range of
+    /// time.
+    WebhookReplayed = "webhook.replayed" Info,
+    /// A replay was stopped before its end.
+    WebhookReplayStopped = "webhook.replay_stopped" Info,
+    /// A session was started.
+    SessionStarted = "session.started" Info,
+    /// A session was given its bot, with its first task or after it had lost the one before.
+    SessionBound = "session.bound" Info,
+    /// A session lost its bot: the next of its tasks gets another.
+    SessionReleased = "session.released" Warning,
+    /// A session ended.
+    SessionEnded = "session.ended" Info,
+    /// A message for a bot was accepted.
+    MessageSent = "message.sent" Info,
+    /// A bot was given a message.
+    MessageDelivered = "message.delivered" Info,
+    /// A bot has read a message.
+    MessageRead = "message.read" Info,
+    /// A message was given to its receiver too often without being read, or its receiver was
+    /// removed.
+    MessageFailed = "message.failed" Warning,
+    /// A message was not read in time.
+    MessageExpired = "message.expired" Warning,
+    /// Settings changed while the hive ran.
+    ConfigChanged = "config.changed" Warning,
+    /// Entries of the audit trail that are past retention were deleted.
+    AuditPruned = "audit.pruned" Info,
+    /// A new log of the audit trail began, because the one before was lost or rolled back.
+    AuditBegan = "audit.began" Critical,
+    /// Events were gone before they were entered in the audit trail.
+    AuditGap = "audit.gap" Critical,
+    /// Details of entries of the audit trail were erased.
+    AuditErased = "audit.erased" Warning,
+    /// The key that signs the audit trail was replaced by a new one.
+    AuditKeyRotated = "audit.key_rotated" Warning,
+    /// A verification of the audit trail ended. Critical if the trail was found damaged.
+    AuditVerified = "audit.verified" Info,
+    /// Entries of the audit trail were exported.
+    AuditExported = "audit.exported" Info,
     /// An internal error occurred that no caller was informed of.
     SystemError = "system.error" Critical,
 }
@@ -162,6 +232,13 @@ impl Action {
             "part" => TargetType::Supervisor,
             "api" => TargetType::Route,
             "alert" => TargetType::Alert,
+            "webhook" => TargetType::Webhook,
+            "message" => TargetType::Message,
+            "session" => TargetType::Session,
+            "audit" => match self {
+                Self::AuditPruned | Self::AuditErased => TargetType::AuditEntries,
+                _ => TargetType::Audit,
+            },
             _ => TargetType::Hive,
         }
     }
@@ -185,8 +262,17 @@ impl Action {
             | A::TaskRequeued
             | A::TaskErased
             | A::TaskCancelRequested
-            | A::AuthWebSession
+            | A::AuthLogin
             | A::AuthLogout
+            | A::ApiCall
+            | A::SessionStarted
+            | A::SessionBound
+            | A::SessionEnded
+            | A::MessageSent
+            | A::MessageDelivered
+            | A::MessageRead
+            | A::MessageFailed
+            | A::MessageExpired
             | A::BotStarted
             | A::BotCrashed
             | A::BotRestarted
@@ -194,6 +280,8 @@ impl Action {
             | A::BotStuck
             | A::BotStalled
             | A::BotRecovered
+            | A::BotCircuitOpened
+            | A::BotCircuitClosed
             | A::BotMoved
             | A::ShutdownInitiated => None,
             _ => Some(EventLevel::Info),
@@ -277,6 +365,18 @@ pub enum TargetType {
     Route,
     /// An alert.
     Alert,
+    /// A webhook endpoint.
+    Webhook,
+    /// A message to a bot.
+    Message,
+    /// A session.
+    Session,
+    /// Entries of the audit trail: one, or a range.
+    AuditEntries,
+    /// The audit trail as a whole.
+    Audit,
+    /// Something outside of deia, of an event that was recorded on request.
+    External,
     /// The hive as a whole.
     Hive,
     /// A row of the store.
@@ -297,6 +397,12 @@ impl TargetType {
             Self::Supervisor => "supervisor",
             Self::Route => "route",
             Self::Alert => "alert",
+            Self::Webhook => "webhook",
+            Self::Message => "message",
+            Self::Session => "session",
+            Self::AuditEntries => "audit_entries",
+            Self::Audit => "audit",
+            Self::External => "ext",
             Self::Hive => "hive",
             Self::Row => "row",
         }

@@ -38,6 +38,16 @@ alert_names! {
     DiskFilling = "disk_filling" Critical,
     /// A follower of the event log has not kept up with it.
     FollowerLagging = "follower_lagging" Warning,
+    /// The audit trail cannot be written, and administrative changes are refused.
+    AuditFailing = "audit_failing" Critical,
+    /// Events wait too long for their entries in the audit trail.
+    AuditLagging = "audit_lagging" Warning,
+    /// Events were gone before they were entered in the audit trail.
+    AuditGap = "audit_gap" Critical,
+    /// Deliveries to an endpoint have failed for long; it will be disabled.
+    WebhookFailing = "webhook_failing" Warning,
+    /// An endpoint was disabled because its deliveries failed or it was too far behind.
+    WebhookDisabled = "webhook_disabled" Critical,
 }
 
 /// A condition that holds now and needs a person.
@@ -64,7 +74,7 @@ pub struct Alert {
     #[schema(value_type = String, example = "alert_01h455vb4pex5vsknk084sn02q")]
     pub id: AlertId,
     /// Kind of the condition: `bot_failing`, `bot_stalled`, `disk_filling`,
-    /// `follower_lagging`, and others to come.
+    /// `follower_lagging`, `webhook_failing`, `webhook_disabled`, and others to come.
     #[schema(example = "bot_failing")]
     pub name: String,
     /// The part of the hive that the condition is about.

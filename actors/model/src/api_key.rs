@@ -27,7 +27,7 @@ pub enum KeyError {
     #[error("the key's checksum does not fit: it is mistyped or cut off")]
     Checksum,
     /// The random number generator of the system failed.
-    #[error("the system gave no random numbers")]
+    #[error("the system provided no random numbers")]
     NoRandom,
 }
 

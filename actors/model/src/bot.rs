@@ -1,10 +1,21 @@
 //! Bots: their specification, their stored record and their state.
 
+mod fleet;
+mod health;
+mod limits;
+mod probe;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    fleet::{BotFilter, Labels},
+    health::{BotCircuit, BotFault, BotLiveness, BotPause, CircuitState},
+    limits::{BotLimits, OnExcess},
+    probe::{BotProbe, ProbeMeans},
+};
 use super::{
-    BotName, Executor, SecretRefs, TaskType, Timestamp, Violation, secret,
-    text::SecretRefs as SecretRefsText,
+    BotName, Executor, HttpExecutor, LlmExecutor, SecretRefs, TaskType, Timestamp, Violation,
+    executor::secret_violations, secret, text::SecretRefs as SecretRefsText,
 };
 
 /// The capabilities of a bot.
@@ -53,13 +64,54 @@ pub struct BotSpec {
     #[serde(default)]
     pub capabilities: Capabilities,
     /// Secrets of its program: the environment variable of each, and the place of its
-    /// value. The value is looked up at the start of each attempt.
+    /// value. The value is looked up at the start of each attempt. Bots of the kinds
+    /// `http` and `llm` have no program: the name says how the secret is used there
+    /// (`SIGNING_SECRET`, `AUTHORIZATION`, `API_KEY`, `HEADER_...`).
     #[serde(default, skip_serializing_if = "SecretRefs::is_empty")]
     #[schema(value_type = SecretRefsText)]
     pub secrets: SecretRefs,
+    /// Limits of the resources of its programs.
+    #[serde(default, skip_serializing_if = "BotLimits::is_empty")]
+    pub limits: BotLimits,
+    /// Maximum time, in seconds, for which an attempt may neither write output nor report
+    /// progress, for tasks that do not say it; none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub idle_timeout_seconds: Option<u64>,
+    /// A probe of the bot; none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<BotProbe>,
+    /// The group of the bot: 1 to 63 of `a-z 0-9 -`, the first a letter or a digit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    pub group: Option<String>,
+    /// Labels by which bots are selected: at most 32, with keys of 1 to 63 of
+    /// `a-z 0-9 . _ / -` and values of at most 63 characters.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    #[schema(schema_with = fleet::labels)]
+    pub labels: Labels,
+    /// The template that the specification was made of, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    pub template: Option<String>,
 }
 
 impl BotSpec {
+    /// Returns the specification of a bot with that executor and the defaults.
+    pub fn new(executor: Executor) -> Self {
+        Self {
+            executor,
+            capabilities: Capabilities::default(),
+            secrets: SecretRefs::new(),
+            limits: BotLimits::default(),
+            idle_timeout_seconds: None,
+            probe: None,
+            group: None,
+            labels: Labels::new(),
+            template: None,
+        }
+    }
+
     /// Returns the errors in the specification; pointers are relative to it.
     pub fn violations(&self) -> Vec<Violation> {
         let mut found = self.executor.violations("/executor");
@@ -83,16 +135,32 @@ impl BotSpec {
             });
         }
         found.extend(self.secret_violations());
+        let has_programs = self.executor.starts_programs();
+        found.extend(self.limits.violations(has_programs));
+        found.extend(self.probe.iter().flat_map(BotProbe::violations));
+        found.extend(self.fleet_violations());
+        if self.idle_timeout_seconds == Some(0) {
+            found.push(Violation {
+                pointer: "/idle_timeout_seconds".into(),
+                detail: "is 0; allowed are 1 and more".into(),
+            });
+        }
         found
     }
 
     fn secret_violations(&self) -> Vec<Violation> {
         match &self.executor {
             Executor::Command(command) => secret::violations(&self.secrets, &command.env),
-            Executor::Simulated(_) if self.secrets.is_empty() => Vec::new(),
-            Executor::Simulated(_) => vec![Violation {
+            Executor::Worker(worker) => secret::violations(&self.secrets, &worker.env),
+            Executor::Http(_) => secret_violations(&self.secrets, &HttpExecutor::SECRETS),
+            Executor::Llm(_) => secret_violations(&self.secrets, &LlmExecutor::SECRETS),
+            _ if self.secrets.is_empty() => Vec::new(),
+            other => vec![Violation {
                 pointer: "/secrets".into(),
-                detail: "a simulated bot has no program that could use secrets".into(),
+                detail: format!(
+                    "a {} bot has no program that could use secrets",
+                    other.kind()
+                ),
             }],
         }
     }
@@ -186,6 +254,17 @@ impl BotRecord {
 pub struct Bot {
     /// The name of the bot.
     pub id: BotName,
+    /// The group of the bot: 1 to 63 of `a-z 0-9 -`, the first a letter or a digit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Labels by which bots are selected: at most 32, with keys of 1 to 63 of
+    /// `a-z 0-9 . _ / -` and values of at most 63 characters.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub labels: Labels,
+    /// The template that the specification was made of, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
     /// The executor that carries out its tasks. Values of `env` are shown: they are not
     /// secret.
     pub executor: Executor,
@@ -204,6 +283,23 @@ pub struct Bot {
     pub port: u16,
     /// Process ids of its running programs, at most 16 of them.
     pub pids: Vec<u32>,
+    /// Limits of the resources of its programs.
+    #[serde(default, skip_serializing_if = "BotLimits::is_empty")]
+    pub limits: BotLimits,
+    /// Share of one processor that its programs use, with all that they started, in
+    /// percent, as measured last (`bots.measure_every`); absent while none was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_percent: Option<f64>,
+    /// Memory that these processes have resident, in bytes. What they share is counted
+    /// for each of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Number of their open descriptors; absent also if the host does not show them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub descriptors: Option<u64>,
+    /// Number of these processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes: Option<u64>,
     /// The capabilities of the bot.
     pub capabilities: Capabilities,
     /// Share of its finished attempts that succeeded, 0 to 1; absent before the first.
@@ -230,6 +326,27 @@ pub struct Bot {
     /// absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<BotFault>,
+    /// Pause during which the bot takes no tasks, at the wish of its service or provider;
+    /// absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<BotPause>,
+    /// Circuit of the bot: open after failures in a row, or a high rate of them; absent
+    /// while it is closed and no attempt has failed lately.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit: Option<BotCircuit>,
+    /// The parts of the bot that live.
+    #[serde(default)]
+    pub liveness: BotLiveness,
+    /// Maximum time, in seconds, for which an attempt may neither write output nor report
+    /// progress, for tasks that do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout_seconds: Option<u64>,
+    /// The probe of the bot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<BotProbe>,
+    /// Reason why a launched bot can be given no tasks, in a sentence; absent when it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreachable: Option<String>,
     /// In the answers to creating or launching a bot: reasons why it could not carry
     /// out a task now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -247,31 +364,15 @@ impl Bot {
     pub fn outline(self) -> Self {
         Self {
             executor: self.executor.outline(),
-            // Both may contain the name of the program.
+            // Each may contain the name of the program.
             fault: None,
+            pause: None,
+            probe: None,
+            unreachable: None,
             warnings: Vec::new(),
             ..self
         }
     }
-}
-
-/// A fault of a bot, not of its tasks: a program that cannot be started, or a host
-/// without a free descriptor, process or disk space. The bot's tasks are returned
-/// without being counted as failed, and the bot takes no tasks for a while.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct BotFault {
-    /// The reason, in a sentence.
-    pub reason: String,
-    /// Number of consecutive faults; 0 once the bot carries out tasks again. At
-    /// `bots.fault.failing_after` the status of the bot is `failing`.
-    pub in_a_row: u32,
-    /// Time of the first of these faults.
-    #[schema(value_type = String, format = DateTime)]
-    pub since: Timestamp,
-    /// Time of the next try; absent once the bot carries out tasks again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub next_try_at: Option<Timestamp>,
 }
 
 /// Way in which the processes of an attempt are found and ended with it.

@@ -30,6 +30,54 @@ pub enum EventResult {
     Partial,
 }
 
+impl EventLevel {
+    /// Every level, the lowest first.
+    pub const ALL: [Self; 3] = [Self::Info, Self::Warning, Self::Critical];
+
+    /// Returns the name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl std::str::FromStr for EventLevel {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|level| level.as_str() == text)
+            .ok_or("expected info, warning or critical")
+    }
+}
+
+impl EventResult {
+    /// Every result.
+    pub const ALL: [Self; 3] = [Self::Success, Self::Failure, Self::Partial];
+
+    /// Returns the name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Partial => "partial",
+        }
+    }
+}
+
+impl std::str::FromStr for EventResult {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|result| result.as_str() == text)
+            .ok_or("expected success, failure or partial")
+    }
+}
+
 /// An event that has no position in the log yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
@@ -41,6 +89,8 @@ pub struct NewEvent {
     pub target: String,
     /// Type of the target; `None`: that of the action.
     pub target_type: Option<TargetType>,
+    /// The level; `None`: that of the action.
+    pub level: Option<EventLevel>,
     /// User whose visibility decides who may see the event; `None`: only callers who
     /// see everything.
     pub owner: Option<String>,
@@ -60,6 +110,7 @@ impl NewEvent {
             actor: actor.into(),
             target: target.into(),
             target_type: None,
+            level: None,
             owner: None,
             result: EventResult::Success,
             details: serde_json::Value::Null,
@@ -88,6 +139,28 @@ impl NewEvent {
         self
     }
 
+    /// Marks the event as a success in part, unless it is a whole one.
+    #[must_use]
+    pub fn partial_unless(mut self, is_whole: bool) -> Self {
+        if !is_whole {
+            self.result = EventResult::Partial;
+        }
+        self
+    }
+
+    /// Sets the level.
+    #[must_use]
+    pub fn level(mut self, level: EventLevel) -> Self {
+        self.level = Some(level);
+        self
+    }
+
+    /// Returns the level in the server's own log, if the event belongs there.
+    pub fn log_level(&self) -> Option<EventLevel> {
+        let of_action = self.action.log_level()?;
+        Some(self.level.unwrap_or(of_action))
+    }
+
     /// Marks the event as a failure.
     #[must_use]
     pub fn failure(mut self) -> Self {
@@ -100,7 +173,7 @@ impl NewEvent {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EventTarget {
     /// Type of the target: `task`, `bot`, `queue`, `key`, `user`, `secret`, `web_session`,
-    /// `supervisor`, `route`, `hive`, and others to come.
+    /// `supervisor`, `route`, `hive`, `audit`, `audit_entries`, `ext`, and others to come.
     #[schema(example = "task")]
     pub r#type: String,
     /// Id or name of the target.
@@ -180,6 +253,43 @@ impl std::fmt::Display for Position {
     }
 }
 
+/// A text that is not a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a position in the event log, such as 1.4711")]
+pub struct InvalidPosition;
+
+impl std::str::FromStr for Position {
+    type Err = InvalidPosition;
+
+    /// Parses the text that [`Display`](std::fmt::Display) writes, and no other spelling of it.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (timeline, seq) = text.split_once('.').ok_or(InvalidPosition)?;
+        let number = |text: &str| text.parse().map_err(|_| InvalidPosition);
+        let position = Self {
+            timeline: number(timeline)?,
+            seq: number(seq)?,
+        };
+        match position.to_string() == text {
+            true => Ok(position),
+            false => Err(InvalidPosition),
+        }
+    }
+}
+
+/// Events that a follower of the log misses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct EventGap {
+    /// Number of events that are past retention, with those that the filter leaves out. Absent
+    /// for callers who see only their own tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed: Option<u64>,
+    /// True if the follower was in a history that a restore has cut off, or beyond the end of
+    /// the log: events that it has may have been undone.
+    pub forked: bool,
+    /// Id after which the follower goes on.
+    pub next: String,
+}
+
 /// A filter of events. An event must match every field that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
@@ -189,10 +299,24 @@ pub struct EventFilter {
     pub target: Option<String>,
     /// The actor.
     pub actor: Option<String>,
+    /// Type of the task; events that are about no task do not match.
+    pub task_type: Option<TaskType>,
+    /// Tags of the task, all of them.
+    pub tags: Vec<String>,
     /// Recorded at this time or later.
     pub after: Option<Timestamp>,
     /// Recorded before this time.
     pub before: Option<Timestamp>,
+}
+
+impl Event {
+    /// Returns the position of the event in the log.
+    pub fn position(&self) -> Position {
+        Position {
+            timeline: self.timeline,
+            seq: self.seq,
+        }
+    }
 }
 
 impl EventFilter {
@@ -207,84 +331,12 @@ impl EventFilter {
             .is_none_or(|wanted| wanted == action || wanted == kind)
             && fits(&self.target, &event.target.id)
             && fits(&self.actor, &event.actor)
+            && (self.task_type.is_none() || self.task_type == event.task_type)
+            && self.tags.iter().all(|tag| event.tags.contains(tag))
             && self.after.is_none_or(|at| event.at >= at)
             && self.before.is_none_or(|at| event.at < at)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_field_of_a_filter_must_match() {
-        let event = Event {
-            seq: 1,
-            timeline: 1,
-            at: Timestamp::from_millis(1_000),
-            action: Action::BotCrashed.into(),
-            level: EventLevel::Warning,
-            actor: "deia".into(),
-            target: EventTarget {
-                r#type: "bot".into(),
-                id: "b-1".into(),
-            },
-            owner: None,
-            task_type: None,
-            bot_id: None,
-            tags: Vec::new(),
-            attempt: None,
-            status: None,
-            session_id: None,
-            v: 1,
-            result: EventResult::Success,
-            details: serde_json::Value::Null,
-            trace_id: None,
-        };
-        let all = EventFilter::default();
-        let action = |name: &str| EventFilter {
-            action: Some(name.into()),
-            ..all.clone()
-        };
-        let at = |ms: i64| Some(Timestamp::from_millis(ms));
-        for (filter, expected) in [
-            (all.clone(), true),
-            (action("bot"), true),
-            (action("bot.crashed"), true),
-            (action("bot."), false),
-            (action("bo"), false),
-            (action("task"), false),
-            (
-                EventFilter {
-                    target: Some("b-2".into()),
-                    ..action("bot")
-                },
-                false,
-            ),
-            (
-                EventFilter {
-                    actor: Some("ada".into()),
-                    ..all.clone()
-                },
-                false,
-            ),
-            (
-                EventFilter {
-                    after: at(1_000),
-                    before: at(1_001),
-                    ..all.clone()
-                },
-                true,
-            ),
-            (
-                EventFilter {
-                    before: at(1_000),
-                    ..all
-                },
-                false,
-            ),
-        ] {
-            assert_eq!(filter.matches(&event), expected, "{filter:?}");
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,12 @@
 //! Executors: the ways in which a bot carries out tasks.
 
+mod http;
+mod latency;
+mod llm;
+mod remote;
+mod service;
+mod worker;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -8,9 +15,18 @@ use utoipa::openapi::{
     schema::{ArrayBuilder, ObjectBuilder, Type},
 };
 
+pub(super) use self::service::secret_violations;
+pub use self::{
+    http::HttpExecutor,
+    latency::{LatencyMs, LatencyRange},
+    llm::{LlmApi, LlmExecutor},
+    remote::RemoteExecutor,
+    service::{AUTHORIZATION, SECRET_HEADER_PREFIX, header_of_secret},
+    worker::WorkerExecutor,
+};
 use super::{
-    Violation, from_object, secret,
-    text::{Latency, NO_NUL, VARIABLE},
+    Violation, secret,
+    text::{NO_NUL, VARIABLE},
 };
 
 /// The way in which a bot carries out tasks.
@@ -19,8 +35,16 @@ use super::{
 pub enum Executor {
     /// A program that is started for each task.
     Command(CommandExecutor),
+    /// Workers that lease tasks over HTTP.
+    Remote(RemoteExecutor),
+    /// A program that is started once and handed its tasks as lines of JSON.
+    Worker(WorkerExecutor),
     /// Built in: behaves as configured. For tests, load and demonstrations.
     Simulated(SimulatedExecutor),
+    /// A service that is sent each task over HTTP.
+    Http(HttpExecutor),
+    /// A language model behind an API compatible with that of OpenAI.
+    Llm(Box<LlmExecutor>),
 }
 
 impl Executor {
@@ -28,15 +52,35 @@ impl Executor {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Command(_) => "command",
+            Self::Remote(_) => "remote",
+            Self::Worker(_) => "worker",
             Self::Simulated(_) => "simulated",
+            Self::Http(_) => "http",
+            Self::Llm(_) => "llm",
         }
     }
 
-    /// Returns whether the executor starts a program on the host for each task.
+    /// Returns whether the executor starts programs on the host.
     pub fn starts_programs(&self) -> bool {
+        self.programs(1) > 0
+    }
+
+    /// Returns how many programs run on the host while that many tasks run.
+    pub fn programs(&self, tasks: u32) -> u32 {
         match self {
-            Self::Command(_) => true,
-            Self::Simulated(_) => false,
+            Self::Command(_) => tasks,
+            Self::Worker(_) => 1,
+            Self::Remote(_) | Self::Simulated(_) | Self::Http(_) | Self::Llm(_) => 0,
+        }
+    }
+
+    /// Returns the environment variables in plain text of the programs that the executor
+    /// starts; `None` if it starts none.
+    pub fn environment(&self) -> Option<&BTreeMap<String, String>> {
+        match self {
+            Self::Command(command) => Some(&command.env),
+            Self::Worker(worker) => Some(&worker.env),
+            Self::Remote(_) | Self::Simulated(_) | Self::Http(_) | Self::Llm(_) => None,
         }
     }
 
@@ -44,17 +88,27 @@ impl Executor {
     pub fn violations(&self, at: &str) -> Vec<Violation> {
         match self {
             Self::Command(command) => command.violations(at),
+            Self::Remote(remote) => remote.violations(at),
+            Self::Worker(worker) => worker.violations(at),
             Self::Simulated(simulated) => simulated.violations(at),
+            Self::Http(http) => http.violations(at),
+            Self::Llm(llm) => llm.violations(at),
         }
     }
 
     /// Returns only the kind, and the behavior of a simulated executor.
     #[must_use]
     pub fn outline(mut self) -> Self {
-        if let Self::Command(command) = &mut self {
-            command.command.clear();
-            command.env.clear();
-            command.working_dir = None;
+        match &mut self {
+            Self::Command(command) => {
+                command.command.clear();
+                command.env.clear();
+                command.working_dir = None;
+            }
+            Self::Remote(_) | Self::Simulated(_) => {}
+            Self::Http(http) => *http = HttpExecutor::default(),
+            Self::Llm(llm) => **llm = LlmExecutor::default(),
+            Self::Worker(worker) => *worker = WorkerExecutor::default(),
         }
         self
     }
@@ -227,30 +281,6 @@ impl CommandExecutor {
         }));
         found
     }
-}
-
-/// Time that a simulated task takes, in milliseconds: constant, or evenly distributed
-/// over a range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(untagged)]
-pub enum LatencyMs {
-    /// A constant time.
-    #[schema(value_type = Latency)]
-    Fixed(u64),
-    /// Evenly distributed over a range.
-    Range(#[serde(deserialize_with = "from_object")] LatencyRange),
-}
-
-/// Range of the time that a simulated task takes, in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LatencyRange {
-    /// Minimum; not above `max`.
-    #[schema(maximum = 86_400_000)]
-    pub min: u64,
-    /// Maximum.
-    #[schema(maximum = 86_400_000)]
-    pub max: u64,
 }
 
 /// A named set of simulated behaviour.

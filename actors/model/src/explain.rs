@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 pub use words::summary;
 
 use self::words::detail;
-use super::{BotFault, BotStatus, Pause, Task, TaskId, TaskStatus, Timestamp};
+use super::{
+    BotCircuit, BotFault, BotPause, BotStatus, Pause, Task, TaskId, TaskStatus, Timestamp,
+};
 
 /// The reason why a task does not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -33,6 +35,14 @@ pub enum TaskHold {
     /// Bots take the type of the task, but those that are up cannot carry out tasks
     /// now.
     BotsAreAtFault,
+    /// Bots take the type of the task, but those that are up have failed too often and
+    /// take no tasks for a while.
+    BotsAreCutOff,
+    /// Bots take the type of the task, but those that are up take no tasks for a while at
+    /// the wish of their services or providers.
+    BotsArePaused,
+    /// Bots take the type of the task, but those that are up cannot be reached.
+    BotsAreUnreachable,
     /// The hive is restarting, and no attempt begins until it is back.
     HiveRestarts,
     /// All bots that take the type of the task are at their limit.
@@ -55,11 +65,40 @@ pub struct BotFit {
     /// Fault that keeps the bot from carrying out tasks; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<BotFault>,
+    /// Circuit of the bot, if it is not closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit: Option<BotCircuit>,
+    /// Pause of the bot; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<BotPause>,
+    /// Reason why the bot cannot be reached; absent if it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreachable: Option<String>,
 }
 
 impl BotFit {
     fn is_up(&self) -> bool {
         matches!(self.status, BotStatus::Healthy | BotStatus::Degraded) && self.fault.is_none()
+    }
+
+    fn is_cut_off(&self) -> bool {
+        self.circuit.as_ref().is_some_and(BotCircuit::is_open)
+    }
+
+    /// Returns whether the bot is up and nothing keeps tasks from it.
+    fn takes_tasks(&self) -> bool {
+        let is_kept = self.pause.is_some() || self.unreachable.is_some();
+        self.is_up() && !is_kept && !self.is_cut_off()
+    }
+
+    /// Returns whether the bot runs all that it may. Behind a half-open circuit that is one
+    /// task.
+    fn is_busy(&self) -> bool {
+        let places = match self.circuit {
+            Some(_) => self.places.min(1),
+            None => self.places,
+        };
+        self.in_hand >= places
     }
 
     fn is_off(&self) -> bool {
@@ -126,6 +165,30 @@ impl Facts {
     }
 }
 
+impl Facts {
+    /// Returns the bot whose pause ends first.
+    fn paused_bot(&self) -> Option<(&BotFit, &BotPause)> {
+        let paused = self.bots.iter().filter(|bot| bot.is_up());
+        let paused = paused.filter_map(|bot| Some((bot, bot.pause.as_ref()?)));
+        paused.min_by_key(|(_, pause)| pause.until)
+    }
+
+    /// Returns a bot that cannot be reached, and the reason.
+    fn unreachable(&self) -> Option<(&BotFit, &str)> {
+        let mut up = self.bots.iter().filter(|bot| bot.is_up());
+        up.find_map(|bot| Some((bot, bot.unreachable.as_deref()?)))
+    }
+
+    /// Returns the bot with an open circuit whose next try comes first.
+    fn cut_off(&self) -> Option<(&BotFit, &BotCircuit)> {
+        let cut_off = self.bots.iter().filter(|bot| bot.is_up());
+        let cut_off = cut_off.filter_map(|bot| Some((bot, bot.circuit.as_ref()?)));
+        cut_off
+            .filter(|(_, circuit)| circuit.is_open())
+            .min_by_key(|(_, circuit)| circuit.until)
+    }
+}
+
 /// Explains the state of a task.
 pub fn explain(facts: Facts) -> TaskExplanation {
     let (hold, until) = hold(&facts);
@@ -167,6 +230,14 @@ fn hold(facts: &Facts) -> (TaskHold, Option<Timestamp>) {
                 let at = facts.faulty().and_then(|(_, fault)| fault.next_try_at);
                 (TaskHold::BotsAreAtFault, at)
             }
+            TaskHold::BotsAreCutOff => {
+                let at = facts.cut_off().and_then(|(_, circuit)| circuit.until);
+                (TaskHold::BotsAreCutOff, at)
+            }
+            TaskHold::BotsArePaused => {
+                let at = facts.paused_bot().map(|(_, pause)| pause.until);
+                (TaskHold::BotsArePaused, at)
+            }
             hold => (hold, None),
         },
     }
@@ -190,11 +261,18 @@ fn queued(facts: &Facts) -> TaskHold {
             Some(_) => TaskHold::BotsAreAtFault,
             None => TaskHold::BotsAreDown,
         }
+    } else if !facts.bots.iter().any(BotFit::takes_tasks) {
+        // A hold that ends by itself is named first.
+        match (facts.cut_off(), facts.paused_bot(), facts.unreachable()) {
+            (Some(_), ..) => TaskHold::BotsAreCutOff,
+            (None, Some(_), _) => TaskHold::BotsArePaused,
+            _ => TaskHold::BotsAreUnreachable,
+        }
     } else if facts
         .bots
         .iter()
-        .filter(|bot| bot.is_up())
-        .all(|bot| bot.in_hand >= bot.places)
+        .filter(|bot| bot.takes_tasks())
+        .all(BotFit::is_busy)
         || facts.ahead.is_some_and(|ahead| ahead > 0)
     {
         TaskHold::BotsAreBusy
@@ -204,121 +282,4 @@ fn queued(facts: &Facts) -> TaskHold {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn facts(task: Task) -> Facts {
-        let bot = BotFit {
-            id: "b".into(),
-            status: BotStatus::Healthy,
-            in_hand: 0,
-            places: 1,
-            fault: None,
-        };
-        Facts {
-            task,
-            paused: vec![],
-            bots: vec![bot],
-            ahead: Some(0),
-            waits_for: vec![],
-            restarting: false,
-        }
-    }
-
-    fn fault() -> Option<BotFault> {
-        Some(BotFault {
-            reason: "the program /x is not there".into(),
-            in_a_row: 3,
-            since: Timestamp::from_millis(0),
-            next_try_at: Some(Timestamp::from_millis(60_000)),
-        })
-    }
-
-    #[test]
-    fn faults_of_bots_are_explained_but_not_to_outsiders() {
-        let mut of = facts(Task::sample());
-        of.bots[0].status = BotStatus::Failing;
-        of.bots[0].fault = fault();
-        of.bots[0].in_hand = 0;
-        let told = explain(of);
-        for part in [
-            "bot b",
-            "the program /x is not there",
-            "1970-01-01T00:01:00",
-            "deia bot show b",
-        ] {
-            assert!(told.detail.contains(part), "{part}: {}", told.detail);
-        }
-        assert_eq!(told.until, Some(Timestamp::from_millis(60_000)));
-        let mut of = facts(Task::sample());
-        of.bots[0].fault = fault();
-        of.ahead = None;
-        let told = explain(of).for_outsiders();
-        assert_eq!(told.hold, TaskHold::BotsAreAtFault);
-        assert!(!told.detail.contains("/x") && !told.detail.contains("bot b"));
-    }
-
-    fn pause(task_type: Option<&str>) -> Pause {
-        Pause {
-            task_type: task_type.map(|t| t.parse().unwrap()),
-            since: Timestamp::from_millis(0),
-            by: "ada".into(),
-            reason: None,
-        }
-    }
-
-    #[test]
-    fn each_reason_follows_from_its_facts() {
-        type Case = (TaskHold, fn(&mut Facts));
-        let cases: [Case; 17] = [
-            (TaskHold::AboutToStart, |_| ()),
-            (TaskHold::Finished, |f| f.task.status = TaskStatus::Failed),
-            (TaskHold::Running, |f| f.task.status = TaskStatus::Running),
-            (TaskHold::WaitsForTasks, |f| {
-                f.task.status = TaskStatus::Pending;
-                f.task.waiting_for = 2;
-            }),
-            (TaskHold::ScheduledForLater, |f| {
-                f.task.status = TaskStatus::Pending;
-            }),
-            (TaskHold::WaitsForRetry, |f| {
-                f.task.status = TaskStatus::Pending;
-                f.task.failures = 1;
-            }),
-            (TaskHold::QueuePaused, |f| {
-                f.paused = vec![pause(None), pause(Some("general"))];
-            }),
-            (TaskHold::TypePaused, |f| {
-                f.paused = vec![pause(Some("general"))];
-            }),
-            (TaskHold::NoBotTakesIt, |f| f.bots.clear()),
-            (TaskHold::BotsAreDown, |f| {
-                f.bots[0].status = BotStatus::Stopped;
-            }),
-            (TaskHold::BotsAreAtFault, |f| f.bots[0].fault = fault()),
-            (TaskHold::BotsAreDown, |f| {
-                f.bots[0].fault = fault();
-                f.bots[0].status = BotStatus::Stopped;
-            }),
-            (TaskHold::AboutToStart, |f| {
-                let mut other = f.bots[0].clone();
-                other.fault = fault();
-                f.bots.push(other);
-            }),
-            (TaskHold::HiveRestarts, |f| f.restarting = true),
-            (TaskHold::BotsAreBusy, |f| f.bots[0].in_hand = 1),
-            (TaskHold::BotsAreBusy, |f| f.ahead = Some(5)),
-            (TaskHold::AboutToStart, |f| f.ahead = None),
-        ];
-        for (expected, change) in cases {
-            let mut facts = facts(Task::sample());
-            change(&mut facts);
-            let said = explain(facts);
-            assert_eq!(said.hold, expected, "{said:?}");
-            assert!(!said.detail.is_empty());
-        }
-        let mut other = facts(Task::sample());
-        other.paused = vec![pause(Some("other"))];
-        assert_eq!(explain(other).hold, TaskHold::AboutToStart);
-    }
-}
+mod tests;

@@ -136,6 +136,27 @@ typed_id!(
     AlertId, "alert", Uuid::now_v7().into_bytes()
 );
 typed_id!(
+    /// The id of a webhook endpoint. Ids of later endpoints are greater.
+    WebhookId, "webhook", Uuid::now_v7().into_bytes()
+);
+typed_id!(
+    /// The id of a message to an endpoint: the `webhook-id` of its deliveries. It follows
+    /// from the endpoint and the event, and tells nothing about either.
+    MessageId, "msg", Uuid::now_v7().into_bytes()
+);
+typed_id!(
+    /// The id of a message to a bot. Ids of later messages are greater.
+    BotMessageId, "message", Uuid::now_v7().into_bytes()
+);
+typed_id!(
+    /// The id of a session of a user with a bot. Ids of later sessions are greater.
+    SessionId, "session", Uuid::now_v7().into_bytes()
+);
+typed_id!(
+    /// The id of a replay. Ids of later replays are greater.
+    ReplayId, "replay", Uuid::now_v7().into_bytes()
+);
+typed_id!(
     /// The id of an API key; not secret.
     KeyId, "key", Uuid::now_v7().into_bytes()
 );

@@ -10,17 +10,23 @@ mod action;
 mod address;
 mod alert;
 mod api_key;
+mod audit;
 mod bot;
 pub mod duration;
 mod event;
+mod event_row;
 mod exact;
 mod examples;
 mod executor;
 mod explain;
+mod external;
+mod failure;
 mod id;
 mod key;
+mod message;
 mod new_task;
 mod object;
+mod output;
 mod page;
 mod pair;
 mod permissions;
@@ -31,6 +37,7 @@ mod result;
 mod role;
 pub mod schema;
 mod secret;
+mod session;
 mod system;
 mod task;
 mod task_log;
@@ -41,27 +48,49 @@ mod transition;
 mod user;
 mod web_session;
 mod web_session_cookie;
+mod webhook;
+mod work;
 
 pub use action::{Action, EventAction, TargetType};
 pub use address::{AddressRange, AddressRangeError};
 pub use alert::{Alert, AlertName, Condition};
 pub use api_key::{ApiKey, KeyError};
-pub use bot::{
-    Bot, BotDesired, BotFault, BotGeneration, BotRecord, BotSpec, BotStatus, Capabilities,
-    Containment, ContainmentMeans,
+pub use audit::{
+    AuditCheckpoint, AuditConsistency, AuditCount, AuditCounts, AuditFault, AuditFilter, AuditName,
+    AuditOrder, AuditPage, AuditProof, AuditRecord, AuditReport, AuditSpan, AuditStatistics,
+    AuditVerification, AuditVerifications,
 };
-pub use event::{Event, EventFilter, EventLevel, EventResult, EventTarget, NewEvent, Position};
+pub use bot::{
+    Bot, BotCircuit, BotDesired, BotFault, BotFilter, BotGeneration, BotLimits, BotLiveness,
+    BotPause, BotProbe, BotRecord, BotSpec, BotStatus, Capabilities, CircuitState, Containment,
+    ContainmentMeans, Labels, OnExcess, ProbeMeans,
+};
+pub use event::{
+    Event, EventFilter, EventGap, EventLevel, EventResult, EventTarget, InvalidPosition, NewEvent,
+    Position,
+};
+pub use event_row::{EventRow, EventRows};
 pub use exact::{ambiguity, is_at_most_deep, is_exact};
 pub use examples::entities;
 pub use executor::{
-    Behavior, CommandExecutor, Executor, LatencyMs, LatencyRange, SimulatedExecutor,
-    SimulatedProfile,
+    AUTHORIZATION, Behavior, CommandExecutor, Executor, HttpExecutor, LatencyMs, LatencyRange,
+    LlmApi, LlmExecutor, RemoteExecutor, SECRET_HEADER_PREFIX, SimulatedExecutor, SimulatedProfile,
+    WorkerExecutor, header_of_secret,
 };
 pub use explain::{AwaitedTask, BotFit, Facts, TaskExplanation, TaskHold, explain, summary};
-pub use id::{AlertId, BotName, IdError, KeyId, LeaseToken, TaskId, WebSessionId};
+pub use external::{ExternalAction, InvalidExternalAction, external_violations};
+pub use failure::{BotCost, FailureClass, FailureCost, TaskCost};
+pub use id::{
+    AlertId, BotMessageId, BotName, IdError, KeyId, LeaseToken, MessageId, ReplayId, SessionId,
+    TaskId, WebSessionId, WebhookId,
+};
 pub use key::{AdminAccess, KeyGrant, KeyInfo, KeyOwner, KeyRecord, admin_access};
+pub use message::{DeliveryStatus, Message, MessageFilter, MessageLimits, NewMessage};
 pub use new_task::{METADATA_LEVELS, NewTask, TaskLimits, Violation};
 pub use object::{from_object, from_object_or_null};
+pub use output::{
+    InvalidOutputPosition, OutputChunk, OutputEnd, OutputGap, OutputPosition, unfinished_character,
+};
 pub use page::{Page, PageRequest};
 pub use pair::{join_key, split_key};
 pub use permissions::Permissions;
@@ -81,7 +110,8 @@ pub use role::{Permission, Role};
 pub use secret::{
     BotSecret, SecretInfo, SecretName, SecretPlaces, SecretRef, SecretRefs, is_plain,
 };
-pub use system::{FollowerLag, HealthMetrics, LastRestart, SystemStatus};
+pub use session::{NewSession, OnBotDeath, Session, SessionEnd, SessionFilter};
+pub use system::{FollowerLag, HealthMetrics, LastRestart, StoredOutputs, SystemStatus};
 pub use task::{Deployment, Priority, Submitted, Task, TaskFilter, TaskStatus, TaskType};
 pub use task_log::{TaskLog, TaskLogLine};
 pub use time::{NotATime, Timestamp};
@@ -90,6 +120,16 @@ pub use transition::{AttemptEnd, NextStep, RetryPolicy, Toll, TollLimits, after_
 pub use user::{User, UserChange};
 pub use web_session::{OpenedWith, WebSession, WebSessionEnd, WebSessionRecord};
 pub use web_session_cookie::WebSessionCookie;
+pub use webhook::{
+    Delivery, DeliveryAttempt, DeliveryDetail, DeliveryState, DisableReason, Disabled,
+    EndpointFilter, EventType, MissedRange, NewWebhook, Replay, ReplayState, SignatureScheme,
+    TestDelivery, Webhook, WebhookChange, WebhookSpec, WebhookStatus, WebhookWithSecret,
+    lower_case,
+};
+pub use work::{
+    CompletionReport, FailureReport, HeartbeatAnswer, HeartbeatReport, LeaseRequest, Leased,
+    LeasedTask, OutputAnswer, OutputReport, ReportAnswer,
+};
 
 /// Version of the schemas in this module, named in every export.
 pub const SCHEMA_VERSION: &str = "1.0.0";

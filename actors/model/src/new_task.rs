@@ -2,38 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use utoipa::openapi::{
-    Schema,
-    schema::{ArrayBuilder, ObjectBuilder, Type},
-};
-
 use super::{
-    Dependency, DependencyFailure, Priority, RetryOverride, TaskType, Timestamp,
-    from_object_or_null, is_at_most_deep, secret,
+    Dependency, DependencyFailure, Priority, RetryOverride, SessionId, TaskType, Timestamp,
+    from_object_or_null, is_at_most_deep, secret, text::Tag,
 };
+use serde::{Deserialize, Serialize};
 
 /// Maximum nesting of metadata, in levels of lists and objects; the metadata object is
 /// the first. JSON parsers limit the depth, and a list of tasks is deeper than a task.
 pub const METADATA_LEVELS: usize = 32;
 
 const MAX_TAGS: usize = 32;
-const MAX_TAG: usize = 128;
-
-/// Returns the schema of the tags of a task.
-fn tags() -> Schema {
-    let tag = ObjectBuilder::new()
-        .schema_type(Type::String)
-        .min_length(Some(1))
-        .max_length(Some(MAX_TAG));
-    ArrayBuilder::new()
-        .description(Some(
-            "Labels for filtering: at most 32, of 1 to 128 characters each.",
-        ))
-        .items(tag)
-        .max_items(Some(MAX_TAGS))
-        .into()
-}
+/// Maximum length of a tag, in characters.
+pub(super) const MAX_TAG: usize = 128;
 
 /// A task to be submitted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -51,7 +32,7 @@ pub struct NewTask {
     pub priority: Priority,
     /// Labels for filtering: at most 32, of 1 to 128 characters each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(schema_with = tags)]
+    #[schema(value_type = Vec<Tag>, max_items = 32)]
     pub tags: Vec<String>,
     /// The submitter's own data, passed to the bot. At most 32 levels deep, no
     /// duplicate members, no number that would lose digits. Limit:
@@ -77,6 +58,11 @@ pub struct NewTask {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     pub timeout_seconds: Option<u64>,
+    /// Maximum time, in seconds, for which an attempt may neither write output nor report
+    /// progress; that of its bot when absent. At most `tasks.max_timeout`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub idle_timeout_seconds: Option<u64>,
     /// Expected duration, in seconds, as estimated by the submitter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimated_duration_seconds: Option<u64>,
@@ -102,6 +88,9 @@ pub struct NewTask {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 256)]
     pub dedup_key: Option<String>,
+    /// An active session of the submitter: the task goes to the bot of the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SessionId>,
     /// Tasks that must be completed before this one starts: ids, or `@<n>` for the n-th
     /// task of the same batch, counted from 0, which must precede this one. At most
     /// `tasks.max_dependencies`.
@@ -153,11 +142,13 @@ impl NewTask {
             delay_ms: None,
             max_attempts: None,
             timeout_seconds: None,
+            idle_timeout_seconds: None,
             estimated_duration_seconds: None,
             retry: None,
             expires_at: None,
             expires_in_ms: None,
             dedup_key: None,
+            session_id: None,
             depends_on: Vec::new(),
             on_dependency_failure: DependencyFailure::default(),
             came_expired: false,
@@ -278,14 +269,16 @@ impl NewTask {
             refuse("/max_attempts", format!("is {n}; allowed are 1 to 100"));
         }
         let max_timeout = limits.max_timeout_seconds;
-        if let Some(n) = self
-            .timeout_seconds
-            .filter(|n| !(1..=max_timeout).contains(n))
-        {
-            refuse(
-                "/timeout_seconds",
-                format!("is {n}; allowed are 1 to {max_timeout} (tasks.max_timeout)"),
-            );
+        for (pointer, seconds) in [
+            ("/timeout_seconds", self.timeout_seconds),
+            ("/idle_timeout_seconds", self.idle_timeout_seconds),
+        ] {
+            if let Some(n) = seconds.filter(|n| !(1..=max_timeout).contains(n)) {
+                refuse(
+                    pointer,
+                    format!("is {n}; allowed are 1 to {max_timeout} (tasks.max_timeout)"),
+                );
+            }
         }
         found
     }

@@ -6,10 +6,10 @@ use super::Permission;
 
 /// A set of permissions.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct Permissions(u32);
+pub struct Permissions(u64);
 
 // One bit per permission.
-const _: () = assert!(Permission::ALL.len() <= u32::BITS as usize);
+const _: () = assert!(Permission::ALL.len() <= u64::BITS as usize);
 
 impl Permissions {
     /// Returns whether the set contains `permission`.
@@ -41,8 +41,8 @@ impl Permissions {
     }
 }
 
-fn bit(permission: Permission) -> u32 {
-    1 << (permission as u32)
+fn bit(permission: Permission) -> u64 {
+    1 << (permission as u64)
 }
 
 impl FromIterator<Permission> for Permissions {

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{AttemptEnd, RetryPolicy, TaskId, TaskStatus, Timestamp};
+use super::{AttemptEnd, FailureClass, RetryPolicy, TaskId, TaskStatus, Timestamp};
 
 /// Retry settings of one task. Absent fields are taken from its type or the
 /// configuration.
@@ -173,6 +173,9 @@ pub fn release(status: TaskStatus, policy: DependencyFailure) -> Release {
 pub enum EndReason {
     /// The attempts of the task were used up.
     Attempts,
+    /// An attempt failed in a way that no further attempt can mend; `failure_class` has
+    /// the class.
+    Permanent,
     /// The task took down as many bots as `tasks.poison_after` allows.
     Poison,
     /// The task did not start before `expires_at`.
@@ -181,26 +184,32 @@ pub enum EndReason {
     Dependency,
     /// The task was cancelled by a caller.
     Cancelled,
+    /// The bot of the session of the task died.
+    Session,
 }
 
 impl EndReason {
     /// All reasons.
-    pub const ALL: [EndReason; 5] = [
+    pub const ALL: [EndReason; 7] = [
         EndReason::Attempts,
+        EndReason::Permanent,
         EndReason::Poison,
         EndReason::Expired,
         EndReason::Dependency,
         EndReason::Cancelled,
+        EndReason::Session,
     ];
 
     /// Returns the name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Attempts => "attempts",
+            Self::Permanent => "permanent",
             Self::Poison => "poison",
             Self::Expired => "expired",
             Self::Dependency => "dependency",
             Self::Cancelled => "cancelled",
+            Self::Session => "session",
         }
     }
 }
@@ -212,7 +221,9 @@ impl FromStr for EndReason {
         Self::ALL
             .into_iter()
             .find(|reason| reason.as_str() == text)
-            .ok_or("expected attempts, poison, expired, dependency or cancelled")
+            .ok_or(
+                "expected attempts, permanent, poison, expired, dependency, cancelled or session",
+            )
     }
 }
 
@@ -225,6 +236,9 @@ pub struct FailedAttempt {
     pub bot: String,
     /// The outcome of the attempt.
     pub outcome: AttemptOutcomeKind,
+    /// The class of the failure, if the executor named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_class: Option<FailureClass>,
     /// The reason, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -261,10 +275,14 @@ pub enum AttemptOutcomeKind {
     BotFault,
     /// The attempt was cancelled.
     Cancelled,
+    /// The attempt failed in a way that no further attempt can mend.
+    FailedForGood,
+    /// The bot or its provider took no tasks for a while; not counted as a failure.
+    Refused,
 }
 
 impl AttemptOutcomeKind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Failed,
         Self::BotDied,
         Self::Suspected,
@@ -272,6 +290,8 @@ impl AttemptOutcomeKind {
         Self::GivenBack,
         Self::BotFault,
         Self::Cancelled,
+        Self::FailedForGood,
+        Self::Refused,
     ];
 
     /// Returns the outcome of an attempt that ended with `end`; `None` for a success.
@@ -285,6 +305,8 @@ impl AttemptOutcomeKind {
             AttemptEnd::GivenBack => Self::GivenBack,
             AttemptEnd::BotFault => Self::BotFault,
             AttemptEnd::Cancelled => Self::Cancelled,
+            AttemptEnd::FailedForGood => Self::FailedForGood,
+            AttemptEnd::Refused => Self::Refused,
         })
     }
 
@@ -298,6 +320,8 @@ impl AttemptOutcomeKind {
             Self::GivenBack => "given_back",
             Self::BotFault => "bot_fault",
             Self::Cancelled => "cancelled",
+            Self::FailedForGood => "failed_for_good",
+            Self::Refused => "refused",
         }
     }
 }
@@ -312,6 +336,8 @@ impl From<AttemptOutcomeKind> for AttemptEnd {
             AttemptOutcomeKind::GivenBack => Self::GivenBack,
             AttemptOutcomeKind::BotFault => Self::BotFault,
             AttemptOutcomeKind::Cancelled => Self::Cancelled,
+            AttemptOutcomeKind::FailedForGood => Self::FailedForGood,
+            AttemptOutcomeKind::Refused => Self::Refused,
         }
     }
 }
@@ -323,7 +349,7 @@ impl FromStr for AttemptOutcomeKind {
         Self::ALL
             .into_iter()
             .find(|kind| kind.as_str() == text)
-            .ok_or("expected failed, bot_died, suspected, hive_died, given_back, bot_fault or cancelled")
+            .ok_or("expected failed, bot_died, suspected, hive_died, given_back, bot_fault, cancelled, failed_for_good or refused")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BotName, TaskId, Timestamp};
+use super::{BotName, FailureClass, TaskId, Timestamp};
 
 /// The recorded result of a task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -49,6 +49,9 @@ pub struct TaskResult {
     pub erased_at: Option<Timestamp>,
     /// The exit code of a `command`; absent when a signal ended it.
     pub exit_code: Option<i32>,
+    /// The class of the failure, if the executor named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_class: Option<FailureClass>,
 }
 
 impl TaskResult {

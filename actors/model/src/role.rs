@@ -56,6 +56,8 @@ permissions! {
     TaskCancel = "task:cancel": Operator External;
     /// Erase the content of finished tasks (external: its own tasks).
     TaskErase = "task:erase": Operator External;
+    /// Lease tasks and report about them (bot: those of its bot).
+    TaskWork = "task:work": Bot;
     /// Read the event log (external and bot: events of the tasks that they see).
     EventRead = "event:read": Operator Viewer External Bot;
     /// List bots.
@@ -68,10 +70,28 @@ permissions! {
     BotStop = "bot:stop": Operator;
     /// Delete a bot, or stop it without draining.
     BotKill = "bot:kill": Operator;
+    /// Send lines of text to the program of a bot that runs.
+    BotAttach = "bot:attach": Operator;
+    /// Start, read and end sessions (external: its own sessions).
+    SessionManage = "session:manage": Operator External;
+    /// Send messages to bots (bot: as itself), and take them on behalf of a bot.
+    MessageSend = "message:send": Operator Bot;
+    /// Read messages between bots (bot: its own messages).
+    MessageRead = "message:read": Operator Viewer Bot;
     /// Read alerts.
     AlertRead = "alert:read": Operator Viewer;
     /// Acknowledge alerts.
     AlertAck = "alert:ack": Operator;
+    /// Read endpoints and their deliveries (external: its own endpoints).
+    WebhookRead = "webhook:read": Operator Viewer External;
+    /// Register, change and delete endpoints (external: its own endpoints).
+    WebhookManage = "webhook:manage": Operator External;
+    /// Query the audit trail, and read its entries, proofs and checkpoints.
+    AuditRead = "audit:read": Operator Viewer;
+    /// Record events of other systems in the audit trail.
+    AuditAppend = "audit:append": Operator External Bot;
+    /// Export the audit trail.
+    AuditExport = "audit:export": Operator;
     /// Read the configuration.
     SysConfigRead = "sys:config:read": Operator Viewer;
     /// Change the configuration.
@@ -181,8 +201,8 @@ mod tests {
         use Role::{Admin, Bot, External, Operator, Viewer};
         for (role, covered) in [
             (Admin, &[Admin, Operator, Viewer, External, Bot][..]),
-            (Operator, &[Operator, Viewer, External, Bot]),
-            (Viewer, &[Viewer, Bot]),
+            (Operator, &[Operator, Viewer, External]),
+            (Viewer, &[Viewer]),
             (External, &[External]),
             (Bot, &[Bot]),
         ] {
@@ -210,6 +230,10 @@ mod tests {
             (Role::External, Permission::BotList, false),
             (Role::Bot, Permission::TaskSubmit, false),
             (Role::Bot, Permission::BotLaunch, false),
+            (Role::Viewer, Permission::AuditRead, true),
+            (Role::Viewer, Permission::AuditExport, false),
+            (Role::External, Permission::AuditRead, false),
+            (Role::External, Permission::AuditAppend, true),
         ] {
             assert_eq!(
                 role.may(permission),

@@ -209,7 +209,8 @@ pub fn merge_all_of(schema: &mut Value, document: &Value) {
         let Some(Value::Array(members)) = fields.get("allOf") else {
             return;
         };
-        let resolved: Vec<_> = members.iter().map(|m| resolve(m, document)).collect();
+        let mut resolved = Vec::new();
+        resolve_all(members, document, &mut resolved);
         if !resolved.iter().all(|m| m["properties"].is_object()) {
             return;
         }
@@ -232,6 +233,17 @@ pub fn merge_all_of(schema: &mut Value, document: &Value) {
             fields.insert("additionalProperties".into(), false.into());
         }
     });
+}
+
+/// Adds the members of an `allOf`; a member that is an `allOf` as well by its members.
+fn resolve_all<'a>(members: &'a [Value], document: &'a Value, into: &mut Vec<&'a Value>) {
+    for member in members {
+        let member = resolve(member, document);
+        match &member["allOf"] {
+            Value::Array(members) => resolve_all(members, document, into),
+            _ => into.push(member),
+        }
+    }
 }
 
 fn resolve<'a>(member: &'a Value, document: &'a Value) -> &'a Value {
@@ -278,6 +290,15 @@ mod tests {
             "properties": {"a": {"type": "string"}, "kind": {"type": "string"}},
             "required": ["a", "kind"], "additionalProperties": false}]});
         assert_eq!(schema, expected);
+        let mut nested = json!({"allOf": [
+            {"allOf": [{"$ref": "#/components/schemas/A"}, {"properties": {"b": {}}}]},
+            {"properties": {"c": {}}}]});
+        let mut members = Vec::new();
+        resolve_all(nested["allOf"].as_array().unwrap(), &document, &mut members);
+        assert_eq!(members.len(), 3);
+        merge_all_of(&mut nested, &document);
+        let properties = nested["properties"].as_object().unwrap().keys();
+        assert_eq!(properties.collect::<Vec<_>>(), ["a", "b", "c"]);
         let open = json!({"allOf": [{"type": "string"}]});
         let mut same = open.clone();
         merge_all_of(&mut same, &document);

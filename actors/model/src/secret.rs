@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, path::Path, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::recognise::{holds_key, is_secret_name, secret_shape};
-use super::{Timestamp, Violation};
+use super::{Timestamp, Violation, WebhookId};
 
 /// Maximum number of secrets of a bot.
 pub(super) const MAX_OF_BOT: usize = 64;
@@ -159,6 +159,11 @@ impl SecretName {
     /// The rule that `name` violates.
     pub fn of_bots(name: &str) -> Result<Self, &'static str> {
         format!("{}/{name}", Self::BOTS).parse()
+    }
+
+    /// Returns the stored secret of an endpoint: its keys, and the values of its headers.
+    pub fn of_webhook(id: WebhookId) -> Self {
+        Self(format!("webhooks/{id}"))
     }
 
     /// Returns the whole name, with its scope.

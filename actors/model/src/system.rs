@@ -38,6 +38,23 @@ pub struct SystemStatus {
     #[serde(default)]
     #[schema(required = true)]
     pub followers: Vec<FollowerLag>,
+    /// The outputs of tasks in the data directory.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub outputs: StoredOutputs,
+}
+
+/// The outputs of tasks in the data directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct StoredOutputs {
+    /// Size of all of them. Those that were there at the start are counted soon after it.
+    pub bytes: u64,
+    /// Size that they may have together (`tasks.max_outputs_bytes`); absent when there is no
+    /// limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_bytes: Option<u64>,
+    /// Number of outputs that were removed for the limit since the start.
+    pub removed: u64,
 }
 
 /// The position and lag of a follower of the event log.

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BotName, DependencyFailure, EndReason, FailedAttempt, RetryOverride, TaskId, Timestamp, Toll,
+    BotName, DependencyFailure, EndReason, FailedAttempt, RetryOverride, SessionId, TaskId,
+    Timestamp, Toll,
 };
 
 /// The type of a task: 1 to 63 characters of `a-z`, `0-9`, `_`, `-`, `.`.
@@ -233,6 +234,10 @@ pub struct Task {
     pub hive_deaths: u32,
     /// Maximum duration of one attempt, in seconds.
     pub timeout_seconds: u64,
+    /// Maximum time, in seconds, for which an attempt may neither write output nor report
+    /// progress; that of its bot when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout_seconds: Option<u64>,
     /// Expected duration, in seconds, as estimated by the submitter.
     pub estimated_duration_seconds: Option<u64>,
     /// Duration of the last attempt, in seconds.
@@ -259,6 +264,9 @@ pub struct Task {
     /// this task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedup_key: Option<String>,
+    /// The session that the task belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SessionId>,
     /// The `Idempotency-Key` of the submission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
@@ -334,6 +342,8 @@ pub struct TaskFilter {
     pub tags: Vec<String>,
     /// Tasks with these values in their metadata: a key, and its value as text.
     pub metadata: Vec<(String, String)>,
+    /// Tasks of this session.
+    pub session: Option<SessionId>,
     /// Tasks with this `dedup_key`.
     pub dedup_key: Option<String>,
     /// Tasks accepted at this time or later.
@@ -368,6 +378,7 @@ impl Task {
             suspicions: 0,
             hive_deaths: 0,
             timeout_seconds: 60,
+            idle_timeout_seconds: None,
             estimated_duration_seconds: None,
             actual_duration_seconds: None,
             progress: 0.0,
@@ -377,6 +388,7 @@ impl Task {
             end_reason: None,
             expires_at: None,
             dedup_key: None,
+            session_id: None,
             idempotency_key: None,
             depends_on: Vec::new(),
             on_dependency_failure: DependencyFailure::default(),

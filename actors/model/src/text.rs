@@ -16,8 +16,9 @@ use utoipa::{
 };
 
 use super::{
-    AddressRange, BotName, Dependency, KeyId, LeaseToken, SecretRef, TaskId, TaskType,
-    WebSessionId, secret,
+    AddressRange, BotMessageId, BotName, Dependency, ExternalAction, KeyId, LeaseToken, MessageId,
+    ReplayId, SecretRef, SessionId, TaskId, TaskType, WebSessionId, WebhookId, new_task::MAX_TAG,
+    secret,
 };
 use crate::Permission;
 
@@ -46,20 +47,41 @@ pub struct Latency;
 /// type.
 pub struct UserName;
 
+/// The schema of a tag of a task. No value has this type.
+pub struct Tag;
+
+/// The schema of the target of an external event; see [`crate::external_violations`]. No
+/// value has this type.
+pub struct ExternalTarget;
+
 /// The name of a bot.
 pub const BOT_NAME: &str = "^[a-z0-9][a-z0-9-]{0,62}$";
 
 /// The name of a stored secret, as bots refer to it.
 pub const SECRET_NAME: &str = r"^[a-z0-9][a-z0-9._-]{0,63}$";
 
+/// The target of an external event; see [`crate::external_violations`].
+pub const EXTERNAL_TARGET: &str =
+    r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]{1,256}$";
+
 /// Returns the schema of a text.
 pub fn text(description: &str, pattern: &str, example: &str) -> RefOr<Schema> {
+    builder(description, pattern, example).into()
+}
+
+/// Returns the schema of a text of at most `max` characters.
+pub fn short_text(max: usize, description: &str, pattern: &str, example: &str) -> RefOr<Schema> {
+    builder(description, pattern, example)
+        .max_length(Some(max))
+        .into()
+}
+
+fn builder(description: &str, pattern: &str, example: &str) -> ObjectBuilder {
     ObjectBuilder::new()
         .schema_type(Type::String)
         .description(Some(description))
         .pattern(Some(pattern))
         .examples([json!(example)])
-        .into()
 }
 
 macro_rules! written_as_text {
@@ -82,11 +104,34 @@ written_as_text! {
     TaskId: "The id of a task.", id_pattern!("task"), "task_01h455vb4pex5vsknk084sn02q";
     KeyId: "The id of a key; not secret.", id_pattern!("key"), "key_01h455vb4pex5vsknk084sn02q";
     WebSessionId: "The id of a web session; not secret.", id_pattern!("web_session"), "web_session_01h455vb4pex5vsknk084sn02q";
+    WebhookId: "The id of a webhook endpoint.", id_pattern!("webhook"), "webhook_01h455vb4pex5vsknk084sn02q";
+    MessageId: "The id of a message to an endpoint, the same on every attempt.", id_pattern!("msg"), "msg_01h455vb4pex5vsknk084sn02q";
+    BotMessageId: "The id of a message to a bot.", id_pattern!("message"), "message_01h455vb4pex5vsknk084sn02q";
+    SessionId: "The id of a session.", id_pattern!("session"), "session_01h455vb4pex5vsknk084sn02q";
+    ReplayId: "The id of a replay.", id_pattern!("replay"), "replay_01h455vb4pex5vsknk084sn02q";
     LeaseToken: "The lease on one attempt.", id_pattern!("lease"), "lease_01h455vb4pex5vsknk084sn02q";
     BotName: "The name of a bot.", BOT_NAME, "upper-1";
     TaskType: "The type of a task.", "^[a-z0-9_.-]{1,63}$", "general";
+    ExternalTarget: "The target of an event that another system recorded, in the words of that system, on one line.", EXTERNAL_TARGET, "release 7";
     UserName: "The name of a user; not `deia`.", r"^(?!deia$|\.{1,2}$)[A-Za-z0-9._@-]{1,128}$", "ada";
     Dependency: "The id of a task, or `@<n>` for the n-th task of the same batch, counted from 0.", "^(?:@[0-9]{1,9}|task_[0-7][0-9a-hjkmnp-tv-z]{25})$", "@0";
+}
+
+impl PartialSchema for ExternalAction {
+    fn schema() -> RefOr<Schema> {
+        short_text(
+            Self::MAX_LENGTH,
+            "The action of an event that another system recorded.",
+            r"^ext(?:\.[a-z][a-z0-9_]{0,39}){1,4}$",
+            "ext.deploy.approved",
+        )
+    }
+}
+
+impl ToSchema for ExternalAction {
+    fn name() -> Cow<'static, str> {
+        "ExternalAction".into()
+    }
 }
 
 impl PartialSchema for Permission {
@@ -209,6 +254,24 @@ impl ToSchema for SecretRefs {
     }
 }
 
+impl PartialSchema for Tag {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("A label for filtering: 1 to 128 characters."))
+            .min_length(Some(1))
+            .max_length(Some(MAX_TAG))
+            .examples([json!("nightly")])
+            .into()
+    }
+}
+
+impl ToSchema for Tag {
+    fn name() -> Cow<'static, str> {
+        "Tag".into()
+    }
+}
+
 impl PartialSchema for Latency {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
@@ -233,7 +296,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{SecretName, User};
+    use crate::{SecretName, User, external_violations};
 
     fn reads<T: FromStr>(text: &str) -> bool {
         text.parse::<T>().is_ok()
@@ -297,8 +360,27 @@ mod tests {
             "1.2.3",
             "fe80::1%eth0",
         ];
-        let long: Vec<String> = [63, 64, 65, 128, 129].map(|n| "a".repeat(n)).into();
-        for text in texts.into_iter().chain(long.iter().map(String::as_str)) {
+        let external = [
+            "ext.deploy",
+            "ext.a.b.c.d",
+            "ext.a.b.c.d.e",
+            "ext.",
+            "ext.1",
+            "ext.a\n",
+            "ext.a-b",
+            "a\u{202e}b",
+            "a\u{85}",
+        ];
+        let segment = format!(".{}", "a".repeat(40));
+        let long: Vec<String> = [63, 64, 65, 128, 129, 256, 257]
+            .map(|n| "a".repeat(n))
+            .into();
+        let dotted: Vec<String> = [1, 3, 4]
+            .map(|n| format!("ext{}", segment.repeat(n)))
+            .into();
+        let all = texts.into_iter().chain(external);
+        let all = all.chain(long.iter().chain(&dotted).map(String::as_str));
+        for text in all {
             for (name, schema, read) in [
                 (
                     "UserName",
@@ -313,6 +395,16 @@ mod tests {
                     reads::<WebSessionId>(text),
                 ),
                 ("BotName", BotName::schema(), reads::<BotName>(text)),
+                (
+                    "ExternalAction",
+                    ExternalAction::schema(),
+                    reads::<ExternalAction>(text),
+                ),
+                (
+                    "ExternalTarget",
+                    ExternalTarget::schema(),
+                    external_violations(text, &Value::Null).is_empty(),
+                ),
                 ("TaskType", TaskType::schema(), reads::<TaskType>(text)),
                 (
                     "Dependency",

@@ -82,8 +82,8 @@ impl FromStr for Timestamp {
 
     /// Parses a `date-time` of RFC 3339 (5.6) and nothing else: `T` and `Z` in either
     /// case, any number of fraction digits (truncated to milliseconds), `-00:00` as UTC
-    /// (4.3). A leap second is treated as the second before it, as the clock of the
-    /// host has none either.
+    /// (4.3). A leap second, which only ends a day of UTC (5.7), is treated as the second
+    /// before it, as the clock of the host has none either.
     fn from_str(text: &str) -> Result<Self, NotATime> {
         let bytes = text.as_bytes();
         let (head, rest) = bytes.split_at_checked(19).ok_or(NotATime)?;
@@ -115,6 +115,9 @@ impl FromStr for Timestamp {
                 .get_days(),
         );
         let minutes = days * 1_440 + hour * 60 + minute - offset_minutes;
+        if second == 60 && minutes.rem_euclid(1_440) != 1_439 {
+            return Err(NotATime);
+        }
         Ok(Self(minutes * 60_000 + second.min(59) * 1_000 + millis))
     }
 }
@@ -203,6 +206,12 @@ mod tests {
                 Some("2026-11-20T08:30:00.999Z"),
             ),
             ("2016-12-31T23:59:60Z", Some("2016-12-31T23:59:59.000Z")),
+            (
+                "2016-12-31T15:59:60.5-08:00",
+                Some("2016-12-31T23:59:59.500Z"),
+            ),
+            ("2016-12-31T23:59:60-08:00", None),
+            ("2026-03-29T02:30:60Z", None),
             ("2024-02-29T00:00:00Z", Some("2024-02-29T00:00:00.000Z")),
             ("0000-01-01T00:00:00Z", Some("0000-01-01T00:00:00.000Z")),
             ("1969-12-31T23:59:59.999Z", Some("1969-12-31T23:59:59.999Z")),

@@ -11,6 +11,8 @@ pub enum AttemptEnd {
     Succeeded,
     /// The attempt failed, or ran out of time.
     Failed,
+    /// The attempt failed in a way that no further attempt can mend.
+    FailedForGood,
     /// The attempt was cancelled. Without a recorded cancellation of the task it counts
     /// as given back.
     Cancelled,
@@ -27,11 +29,14 @@ pub enum AttemptEnd {
     /// The attempt could not begin: the program could not be started, or the host had
     /// no descriptor, process or disk space left. Not a fault of the task.
     BotFault,
+    /// The bot or its provider takes no tasks for a while (a rate limit, an overload).
+    /// Not a fault of the task.
+    Refused,
 }
 
 impl AttemptEnd {
     /// Every end, in the order in which metrics list them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Succeeded,
         Self::Failed,
         Self::Cancelled,
@@ -40,6 +45,8 @@ impl AttemptEnd {
         Self::HiveDied,
         Self::GivenBack,
         Self::BotFault,
+        Self::FailedForGood,
+        Self::Refused,
     ];
 
     /// Returns the end that counts: a cancelled attempt of a task without a recorded
@@ -56,13 +63,14 @@ impl AttemptEnd {
     /// they were stopped, or when a death was noticed; some never began.
     pub fn ended_by_itself(self) -> bool {
         match self {
-            Self::Succeeded | Self::Failed => true,
+            Self::Succeeded | Self::Failed | Self::FailedForGood => true,
             Self::Cancelled
             | Self::BotDied
             | Self::Suspected
             | Self::HiveDied
             | Self::GivenBack
-            | Self::BotFault => false,
+            | Self::BotFault
+            | Self::Refused => false,
         }
     }
 
@@ -71,12 +79,14 @@ impl AttemptEnd {
         match self {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
+            Self::FailedForGood => "failed_for_good",
             Self::Cancelled => "cancelled",
             Self::BotDied => "bot_died",
             Self::Suspected => "suspected",
             Self::HiveDied => "hive_died",
             Self::GivenBack => "given_back",
             Self::BotFault => "bot_fault",
+            Self::Refused => "refused",
         }
     }
 
@@ -86,11 +96,13 @@ impl AttemptEnd {
         match self {
             Self::Succeeded => "the task is completed",
             Self::Failed => "the attempt failed",
+            Self::FailedForGood => "the attempt failed, and another would as well",
             Self::Cancelled => "the task was cancelled",
             Self::BotDied | Self::Suspected => "the bot went down",
             Self::HiveDied => "the hive went down",
             Self::GivenBack => "the bot was stopped; the task goes back to the queue",
             Self::BotFault => "the bot could not begin it; the task goes back to the queue",
+            Self::Refused => "the bot takes no tasks now; the task goes back to the queue",
         }
     }
 }
@@ -113,14 +125,15 @@ impl Toll {
     pub fn after(self, end: AttemptEnd) -> Self {
         let mut toll = self;
         match end {
-            AttemptEnd::Failed => toll.failures += 1,
+            AttemptEnd::Failed | AttemptEnd::FailedForGood => toll.failures += 1,
             AttemptEnd::BotDied => toll.bot_deaths += 1,
             AttemptEnd::Suspected => toll.suspicions += 1,
             AttemptEnd::HiveDied => toll.hive_deaths += 1,
             AttemptEnd::Succeeded
             | AttemptEnd::Cancelled
             | AttemptEnd::GivenBack
-            | AttemptEnd::BotFault => {}
+            | AttemptEnd::BotFault
+            | AttemptEnd::Refused => {}
         }
         toll
     }
@@ -152,6 +165,8 @@ pub enum NextStep {
     Complete,
     /// `failed`: no attempts left.
     Fail,
+    /// `failed`: no further attempt could succeed.
+    FailForGood,
     /// `failed`: the task took down its bot, or the hive, as often as is allowed.
     GiveUpAsPoison,
     /// `cancelled`.
@@ -207,6 +222,7 @@ pub fn after_attempt(
     match end.judged(cancel_requested) {
         AttemptEnd::Succeeded => NextStep::Complete,
         _ if cancel_requested => NextStep::Cancel,
+        AttemptEnd::FailedForGood => NextStep::FailForGood,
         AttemptEnd::Failed if toll.failures >= limits.failures => NextStep::Fail,
         AttemptEnd::Failed | AttemptEnd::BotFault => NextStep::RetryAfter(delay),
         AttemptEnd::BotDied if toll.bot_deaths >= limits.bot_deaths => NextStep::GiveUpAsPoison,
@@ -215,6 +231,7 @@ pub fn after_attempt(
         | AttemptEnd::Suspected
         | AttemptEnd::HiveDied
         | AttemptEnd::GivenBack
+        | AttemptEnd::Refused
         | AttemptEnd::Cancelled => NextStep::Requeue,
     }
 }
@@ -250,6 +267,10 @@ mod tests {
             (Failed, false, toll(2, 9, 9, 9), RetryAfter(delay)),
             (Failed, false, toll(3, 0, 0, 0), Fail),
             (Failed, true, toll(1, 0, 0, 0), Cancel),
+            (FailedForGood, false, toll(1, 0, 0, 0), FailForGood),
+            (FailedForGood, true, toll(1, 0, 0, 0), Cancel),
+            (Refused, false, toll(3, 3, 3, 5), Requeue),
+            (Refused, true, toll(0, 0, 0, 0), Cancel),
             (Cancelled, true, toll(0, 0, 0, 0), Cancel),
             (Cancelled, false, toll(3, 3, 3, 5), Requeue),
             (BotDied, false, toll(9, 1, 0, 0), Requeue),
@@ -277,6 +298,8 @@ mod tests {
         for (end, expected) in [
             (Succeeded, toll(0, 0, 0, 0)),
             (Failed, toll(1, 0, 0, 0)),
+            (FailedForGood, toll(1, 0, 0, 0)),
+            (Refused, toll(0, 0, 0, 0)),
             (Cancelled, toll(0, 0, 0, 0)),
             (BotDied, toll(0, 1, 0, 0)),
             (Suspected, toll(0, 0, 1, 0)),

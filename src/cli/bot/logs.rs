@@ -34,7 +34,19 @@ struct Line<'a> {
     line: &'a str,
 }
 
+/// Lines that are shown before new ones are followed, if a number is not asked for.
+const LINES_BEFORE: u32 = 10;
+
 impl LogArgs {
+    /// Returns the arguments that follow the log of a bot.
+    pub(super) fn following(name: BotName) -> Self {
+        Self {
+            name,
+            lines: LINES_BEFORE,
+            follow: true,
+        }
+    }
+
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let (client, out) = (&context.client, &context.out);
         if self.follow {

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, path::PathBuf};
 use clap::{ArgGroup, Args};
 use deia_hive::config::without_mark;
 use deia_model::{
-    Behavior, BotName, BotSpec, Capabilities, CommandExecutor, Executor, SecretRef,
-    SimulatedExecutor, TaskType, ambiguity,
+    Behavior, BotLimits, BotName, BotSpec, Capabilities, CommandExecutor, Executor, SecretRef,
+    SimulatedExecutor, TaskType, WorkerExecutor, ambiguity,
 };
 
+use super::{remote::RemoteArgs, service::ServiceArgs};
 use crate::cli::{context, error::CliError, parse, wait::WaitArgs};
 
 /// Maximum size of a specification, in bytes.
@@ -20,6 +21,10 @@ const MAX_SPEC_BYTES: u64 = 64 << 20;
     override_usage = "\
 deia bot add [OPTIONS] <NAME> --command <WORD>...
        deia bot add [OPTIONS] <NAME> -- <WORD>...
+       deia bot add [OPTIONS] <NAME> --http <URL>
+       deia bot add [OPTIONS] <NAME> --llm <URL> --model <MODEL>
+       deia bot add [OPTIONS] <NAME> --worker <WORD>...
+       deia bot add [OPTIONS] <NAME> --remote
        deia bot add [OPTIONS] <NAME> --simulated <BEHAVIOR>
        deia bot add [OPTIONS] <NAME> --file <FILE>"
 )]
@@ -28,27 +33,37 @@ pub(in crate::cli) struct AddArgs {
     pub(super) name: BotName,
     /// A program, started for each task with the content on its standard input,
     /// and its arguments. Words that begin with a hyphen go after `--`.
-    #[arg(long, value_name = "WORD", num_args = 1.., group = "executor", conflicts_with_all = ["simulated", "file"])]
+    #[arg(long, value_name = "WORD", num_args = 1.., group = "executor", conflicts_with_all = ["simulated", "file", "http", "llm"])]
     command: Vec<String>,
-    /// The same, or the rest of it; every word is taken literally.
-    #[arg(last = true, value_name = "WORD", group = "executor", conflicts_with_all = ["simulated", "file"])]
+    /// A program that is started once and handed its tasks as lines of JSON, and its
+    /// arguments. Words that begin with a hyphen go after `--`.
+    #[arg(long, value_name = "WORD", num_args = 1.., group = "executor", conflicts_with_all = ["simulated", "file", "command", "http", "llm"])]
+    worker: Vec<String>,
+    /// A program as for --command, or the rest of one; every word is taken literally.
+    #[arg(last = true, value_name = "WORD", group = "executor", conflicts_with_all = ["simulated", "file", "http", "llm"])]
     program: Vec<String>,
     /// A built-in bot that behaves like this, for trials.
     #[arg(long, value_name = "BEHAVIOR", value_parser = parse::behavior(), group = "executor", conflicts_with = "file")]
     simulated: Option<Behavior>,
+    #[command(flatten)]
+    service: ServiceArgs,
+    #[command(flatten)]
+    remote: RemoteArgs,
     /// A file with the whole specification as JSON; `-` for standard input.
     #[arg(long, value_name = "FILE", group = "executor", conflicts_with_all = ["max_concurrent", "specialize", "bot_type"])]
     file: Option<PathBuf>,
     /// An environment variable for the program, for values that are not secret: they
     /// are stored and shown.
-    #[arg(long, value_name = "NAME=VALUE", value_parser = parse::pair, conflicts_with_all = ["simulated", "file"])]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse::pair, conflicts_with_all = ["simulated", "file", "http", "llm"])]
     env: Vec<(String, String)>,
     /// A secret for the program: the environment variable, and the place of the value:
-    /// file:PATH, env:NAME or store:NAME, as the settings of the hive allow it.
+    /// file:PATH, env:NAME or store:NAME, as the settings of the hive allow it. For
+    /// --http the names are SIGNING_SECRET, AUTHORIZATION and HEADER_<NAME>, for --llm
+    /// API_KEY and HEADER_<NAME>.
     #[arg(long, value_name = "NAME=REFERENCE", conflicts_with_all = ["simulated", "file"])]
     secret: Vec<String>,
     /// The working directory of the program, an absolute path.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["simulated", "file"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["simulated", "file", "http", "llm"])]
     working_dir: Option<String>,
     /// Maximum number of tasks that it runs at a time.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse::whole(1..=10_000_u32))]
@@ -59,10 +74,19 @@ pub(in crate::cli) struct AddArgs {
     /// The kind of the bot, for people.
     #[arg(long, value_name = "KIND", default_value = "general")]
     bot_type: String,
-    /// Replace the specification if the bot exists already. Its running tasks go back
-    /// to the queue; bot drain lets them end first.
+    /// The group of the bot.
+    #[arg(long, value_name = "GROUP", conflicts_with = "file")]
+    group: Option<String>,
+    /// A label of the bot; repeat for more.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse::pair, conflicts_with = "file")]
+    label: Vec<(String, String)>,
+    /// Replace the specification if the bot exists already. Its running tasks end first, for
+    /// bots.replace_drain at most; then they go back to the queue.
     #[arg(long)]
     pub(super) replace: bool,
+    /// Do not wait for its running tasks: they go back to the queue at once.
+    #[arg(long, requires = "replace")]
+    pub(super) now: bool,
     /// Also launch it.
     #[arg(long)]
     pub(super) launch: bool,
@@ -89,13 +113,21 @@ impl AddArgs {
                 reason,
             });
         }
-        let executor = match self.simulated {
-            Some(behavior) => Executor::Simulated(SimulatedExecutor {
+        let words = |first: &[String]| first.iter().chain(&self.program).cloned().collect();
+        let elsewhere = self.service.executor()?.or_else(|| self.remote.executor());
+        let executor = match (self.simulated, elsewhere) {
+            (_, Some(elsewhere)) => elsewhere,
+            (Some(behavior), None) => Executor::Simulated(SimulatedExecutor {
                 behavior: Some(behavior),
                 ..SimulatedExecutor::default()
             }),
-            None => Executor::Command(CommandExecutor {
-                command: self.command.iter().chain(&self.program).cloned().collect(),
+            (None, None) if !self.worker.is_empty() => Executor::Worker(WorkerExecutor {
+                command: words(&self.worker),
+                env: once("--env", &self.env)?,
+                working_dir: self.working_dir.clone(),
+            }),
+            (None, None) => Executor::Command(CommandExecutor {
+                command: words(&self.command),
                 env: once("--env", &self.env)?,
                 working_dir: self.working_dir.clone(),
             }),
@@ -108,6 +140,12 @@ impl AddArgs {
                 max_concurrent_tasks: self.max_concurrent,
             },
             secrets: once("--secret", &self.references()?)?,
+            limits: BotLimits::default(),
+            idle_timeout_seconds: None,
+            probe: None,
+            group: self.group.clone(),
+            labels: once("--label", &self.label)?,
+            template: None,
         })
     }
 }
@@ -129,7 +167,10 @@ impl AddArgs {
 }
 
 /// Collects pairs into a map; each name may occur once.
-fn once<T: Clone>(option: &str, pairs: &[(String, T)]) -> Result<BTreeMap<String, T>, CliError> {
+pub(super) fn once<T: Clone>(
+    option: &str,
+    pairs: &[(String, T)],
+) -> Result<BTreeMap<String, T>, CliError> {
     let mut all = BTreeMap::new();
     for (name, value) in pairs {
         if all.insert(name.clone(), value.clone()).is_some() {
@@ -195,8 +236,43 @@ mod tests {
             json!({"kind": "command", "command": ["x"], "env": {"A": "1", "B": ""}})
         );
         assert_eq!(
+            executor(&["--worker", "python3", "agent.py", "--", "-v"]),
+            json!({"kind": "worker", "command": ["python3", "agent.py", "-v"]})
+        );
+        assert_eq!(
             executor(&["--simulated", "slow"]),
             json!({"kind": "simulated", "behavior": "slow"})
+        );
+    }
+
+    #[test]
+    fn services_are_named_by_their_urls() {
+        let words = [
+            "--http",
+            "https://a.example/run",
+            "--header",
+            "x-team=billing",
+            "--health-url",
+            "https://a.example/health",
+        ];
+        assert_eq!(
+            executor(&words),
+            json!({"kind": "http", "url": "https://a.example/run",
+                "headers": {"x-team": "billing"}, "health_url": "https://a.example/health"})
+        );
+        let words = ["--llm", "https://a.example/v1", "--model", "m"];
+        assert_eq!(
+            executor(&words),
+            json!({"kind": "llm", "base_url": "https://a.example/v1", "model": "m", "api": "chat"})
+        );
+    }
+
+    #[test]
+    fn remote_workers_have_heartbeats() {
+        assert_eq!(executor(&["--remote"]), json!({"kind": "remote"}));
+        assert_eq!(
+            executor(&["--remote", "--heartbeat", "1m"]),
+            json!({"kind": "remote", "heartbeat_seconds": 60})
         );
     }
 
@@ -206,6 +282,8 @@ mod tests {
             &[][..],
             &["--launch"],
             &["--command", "x", "--simulated", "slow"],
+            &["--command", "x", "--worker", "y"],
+            &["--worker", "x", "--simulated", "slow"],
             &["--simulated", "slow", "--", "x"],
             &["--simulated", "wild"],
             &["--simulated", "slow", "--env", "A=1"],
@@ -215,6 +293,27 @@ mod tests {
             &["--command", "x", "--env", "A"],
             &["--command", "x", "--specialize", "No Such"],
             &["--command", "sh", "-c", "id"],
+            &["--http", "https://a.example/", "--command", "x"],
+            &[
+                "--http",
+                "https://a.example/",
+                "--llm",
+                "https://b.example/",
+            ],
+            &["--http", "https://a.example/", "--env", "A=1"],
+            &["--llm", "https://a.example/v1"],
+            &["--model", "m", "--command", "x"],
+            &["--health-url", "https://a.example/", "--command", "x"],
+            &["--remote", "--command", "x"],
+            &["--remote", "--worker", "x"],
+            &["--remote", "--", "x"],
+            &["--remote", "--simulated", "slow"],
+            &["--remote", "--file", "f"],
+            &["--remote", "--http", "https://a.example/"],
+            &["--remote", "--env", "A=1"],
+            &["--remote", "--secret", "A=env:B"],
+            &["--remote", "--heartbeat", "1500ms"],
+            &["--heartbeat", "5s", "--command", "x"],
         ] {
             assert!(parse(words).is_err(), "{words:?}");
         }

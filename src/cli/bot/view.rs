@@ -1,6 +1,11 @@
 //! Bots as tables.
 
-use deia_model::{Bot, BotDesired, BotStatus, ContainmentMeans, Executor, SimulatedProfile};
+use std::collections::{BTreeMap, HashMap};
+
+use deia_model::{
+    Bot, BotDesired, BotLimits, BotName, BotProbe, BotStatus, CircuitState, CommandExecutor,
+    ContainmentMeans, Executor, OnExcess, ProbeMeans, SimulatedProfile,
+};
 
 use crate::cli::{
     format,
@@ -21,6 +26,7 @@ pub(super) fn list(bots: &[Bot], look: &Look) -> String {
         Column::new("LAUNCHED"),
         Column::new("VERSION").right().wide(),
         Column::new("TAKES").flows().wide(),
+        Column::new("GROUP").flows().wide(),
         Column::new("FAULT").flows().wide(),
         Column::new("LAST EXIT").flows().wide(),
     ]);
@@ -36,8 +42,42 @@ pub(super) fn list(bots: &[Bot], look: &Look) -> String {
             or_dash(bot.launched_at.map(|at| format::when(at, look.now))),
             bot.version.into(),
             takes(bot).into(),
+            or_dash(bot.group.as_deref()),
             or_dash(bot.fault.as_ref().map(|it| format::short(&it.reason))),
             or_dash(bot.last_exit.as_deref().map(format::short)),
+        ]);
+    }
+    table.render(look)
+}
+
+/// Returns the bots with what they do and use.
+pub(super) fn top(bots: &[Bot], rates: &HashMap<BotName, f64>, look: &Look) -> String {
+    let mut table = Table::new(&[
+        Column::new("NAME").flows(),
+        Column::new("STATUS"),
+        Column::new("TASKS").right(),
+        Column::new("TASKS/S").right(),
+        Column::new("CPU").right(),
+        Column::new("MEMORY").right(),
+        Column::new("PROCESSES").right(),
+        Column::new("DESCRIPTORS").right().wide(),
+        Column::new("DONE").right(),
+        Column::new("FAILED").right(),
+        Column::new("GROUP").flows().wide(),
+    ]);
+    for bot in bots {
+        table.row(vec![
+            bot.id.as_str().into(),
+            status(bot),
+            load(bot).into(),
+            or_dash(rates.get(&bot.id).map(|rate| format!("{rate:.1}"))),
+            or_dash(bot.cpu_percent.map(|cpu| format!("{cpu:.1} %"))),
+            or_dash(bot.memory_bytes.map(format::bytes)),
+            or_dash(bot.processes),
+            or_dash(bot.descriptors),
+            bot.tasks_completed.into(),
+            bot.tasks_failed.into(),
+            or_dash(bot.group.as_deref()),
         ]);
     }
     table.render(look)
@@ -48,11 +88,11 @@ pub(super) fn details(bot: &Bot, look: &Look) -> String {
     table.field("name", bot.id.as_str());
     table.field("status", status(bot));
     table.field(
-        "meant to run",
+        "desired",
         match bot.desired {
-            BotDesired::Launched => "yes",
-            BotDesired::Draining => "until its running tasks have ended",
-            BotDesired::Stopped => "no",
+            BotDesired::Launched => "launched",
+            BotDesired::Draining => "stopped, once its running tasks have ended",
+            BotDesired::Stopped => "stopped",
         },
     );
     table.field("executor", executor(&bot.executor));
@@ -63,9 +103,10 @@ pub(super) fn details(bot: &Bot, look: &Look) -> String {
             .collect();
         table.field("secrets", lines.join("\n"));
     }
+    fleet(bot, &mut table);
     table.field("takes", takes(bot));
     table.field("kind of bot", bot.capabilities.bot_type.as_str());
-    table.field("tasks in hand", load(bot));
+    table.field("running tasks", load(bot));
     table.field("done", bot.tasks_completed);
     table.field("failed", bot.tasks_failed);
     table.field("success rate", or_dash(bot.success_rate.map(format::share)));
@@ -76,9 +117,24 @@ pub(super) fn details(bot: &Bot, look: &Look) -> String {
         "process ids",
         or_dash((!pids.is_empty()).then(|| pids.join(", "))),
     );
+    resources(bot, &mut table);
+    if let Some(probe) = &bot.probe {
+        table.field("probe", probe_of(probe));
+    }
+    if let Some(reason) = &bot.unreachable {
+        table.field("unreachable", Cell::new(reason, Tone::Bad));
+    }
+    if let Some(seconds) = bot.idle_timeout_seconds {
+        let limit = format::millis(seconds.saturating_mul(1_000));
+        table.field("idle time-out", limit);
+    }
     let when = |at: Option<_>| or_dash(at.map(|at| format::when_exactly(at, look.now)));
     table.field("launched", when(bot.launched_at));
     table.field("last heartbeat", when(bot.last_heartbeat));
+    let lives = |lives: bool| if lives { "alive" } else { "dead" };
+    table.field("process", or_dash(bot.liveness.process.map(lives)));
+    table.field("channel", lives(bot.liveness.channel));
+    table.field("last progress", when(bot.liveness.progress_at));
     table.field("restarts", bot.restarts);
     table.field("last exit", or_dash(bot.last_exit.as_deref()));
     if let Some(fault) = &bot.fault {
@@ -87,6 +143,7 @@ pub(super) fn details(bot: &Bot, look: &Look) -> String {
         table.field("fault since", when(Some(fault.since)));
         table.field("tries again", when(fault.next_try_at));
     }
+    circuit(bot, &mut table, look);
     if let Some(containment) = &bot.containment {
         let means = match containment.means {
             ContainmentMeans::Subreaper => "subreaper",
@@ -96,6 +153,90 @@ pub(super) fn details(bot: &Bot, look: &Look) -> String {
         table.field("could escape", containment.escape.as_str());
     }
     table.render(look)
+}
+
+fn fleet(bot: &Bot, table: &mut Table) {
+    if let Some(group) = &bot.group {
+        table.field("group", group.as_str());
+    }
+    if !bot.labels.is_empty() {
+        let labels = bot.labels.iter();
+        let labels: Vec<_> = labels
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        table.field("labels", labels.join("\n"));
+    }
+    if let Some(template) = &bot.template {
+        table.field("template", template.as_str());
+    }
+}
+
+fn resources(bot: &Bot, table: &mut Table) {
+    if let (Some(cpu), Some(memory)) = (bot.cpu_percent, bot.memory_bytes) {
+        table.field("processor", format!("{cpu:.1} %"));
+        table.field("memory", format::bytes(memory));
+        table.field("descriptors", or_dash(bot.descriptors));
+        table.field("processes", or_dash(bot.processes));
+    }
+    for (name, limit) in limits(&bot.limits) {
+        table.field(name, limit);
+    }
+}
+
+fn circuit(bot: &Bot, table: &mut Table, look: &Look) {
+    let when = |at: Option<_>| or_dash(at.map(|at| format::when_exactly(at, look.now)));
+    if let Some(circuit) = &bot.circuit {
+        let (word, tone) = match circuit.state {
+            CircuitState::Closed => ("closed", Tone::Good),
+            CircuitState::HalfOpen => ("half-open: one task at a time tries", Tone::Attention),
+            CircuitState::Open => ("open: takes no tasks", Tone::Bad),
+        };
+        table.field("circuit", Cell::new(word, tone));
+        table.field("consecutive failures", circuit.failures);
+        table.field("failure rate", or_dash(circuit.rate.map(format::share)));
+        table.field("circuit since", when(circuit.since));
+        table.field("tries again", when(circuit.until));
+    }
+}
+
+fn probe_of(probe: &BotProbe) -> String {
+    let means = match probe.means() {
+        Some(ProbeMeans::Tcp) | None => "connects to its port".to_owned(),
+        Some(ProbeMeans::Http(path)) => format!("GET {path} at its port"),
+        Some(ProbeMeans::Command(words)) => format!("command: {}", words.join(" ")),
+    };
+    format!(
+        "{means}, every {} s, unreachable after {}",
+        probe.every_seconds,
+        format::count(u64::from(probe.failures), "failure", "failures"),
+    )
+}
+
+fn limits(limits: &BotLimits) -> Vec<(&'static str, String)> {
+    let BotLimits {
+        memory_bytes,
+        cpu_seconds,
+        descriptors,
+        processes,
+        on_excess,
+    } = *limits;
+    let given = [
+        ("limit of memory", memory_bytes.map(format::bytes)),
+        (
+            "limit of processor time",
+            cpu_seconds.map(|seconds| format!("{seconds} s an attempt")),
+        ),
+        ("limit of descriptors", descriptors.map(|n| n.to_string())),
+        ("limit of processes", processes.map(|n| n.to_string())),
+        (
+            "over a limit",
+            (on_excess == OnExcess::Fail).then(|| "the task fails for good".to_owned()),
+        ),
+    ];
+    let given = given.into_iter();
+    given
+        .filter_map(|(name, limit)| Some((name, limit?)))
+        .collect()
 }
 
 fn status(bot: &Bot) -> Cell {
@@ -126,14 +267,27 @@ fn takes(bot: &Bot) -> String {
 
 fn executor(executor: &Executor) -> String {
     match executor {
-        Executor::Command(command) => {
-            let mut text = format!("command: {}", command.command.join(" "));
-            for (name, value) in &command.env {
-                text.push_str(&format!("\nwith {name}={}", format::one_line(value)));
+        Executor::Command(command) => program("command", command),
+        Executor::Worker(worker) => program("worker", &worker.program()),
+        Executor::Remote(remote) => match remote.heartbeat_seconds {
+            Some(seconds) => format!("remote workers, a heartbeat every {seconds} s"),
+            None => "remote workers".to_owned(),
+        },
+        Executor::Http(http) => {
+            let mut text = format!("http: {}", http.url);
+            text.push_str(&headers(&http.headers));
+            if let Some(ms) = http.timeout_ms {
+                text.push_str(&format!("\nanswers within {}", format::millis(ms)));
             }
-            if let Some(dir) = &command.working_dir {
-                text.push_str(&format!("\nin {dir}"));
+            if let Some(url) = &http.health_url {
+                text.push_str(&format!("\nprobed at {url}"));
             }
+            text
+        }
+        Executor::Llm(llm) => {
+            let path = llm.api.path();
+            let mut text = format!("llm: {} at {}, {path}", llm.model, llm.base_url);
+            text.push_str(&headers(&llm.headers));
             text
         }
         Executor::Simulated(simulated) => {
@@ -143,6 +297,23 @@ fn executor(executor: &Executor) -> String {
             format!("simulated: {from} to {to}, {}", fates(&profile))
         }
     }
+}
+
+fn headers(headers: &BTreeMap<String, String>) -> String {
+    let line =
+        |(name, value): (&String, &String)| format!("\nwith {name}: {}", format::one_line(value));
+    headers.iter().map(line).collect()
+}
+
+fn program(kind: &str, command: &CommandExecutor) -> String {
+    let mut text = format!("{kind}: {}", command.command.join(" "));
+    for (name, value) in &command.env {
+        text.push_str(&format!("\nwith {name}={}", format::one_line(value)));
+    }
+    if let Some(dir) = &command.working_dir {
+        text.push_str(&format!("\nin {dir}"));
+    }
+    text
 }
 
 /// Returns the shares of the outcomes of simulated attempts, in the order in which they

@@ -38,7 +38,7 @@ pub(in crate::cli) struct GlobalArgs {
     /// The profile to use instead of the current one: see deia profile.
     #[arg(long, global = true, env = "DEIA_PROFILE", hide_env_values = true, value_name = "NAME", help_heading = HEADING)]
     profile: Option<String>,
-    /// The data directory of a hive on this machine. Its admin.key is used if no key
+    /// The data directory of a hive on this machine. The admin.key in it is used if no key
     /// file is given.
     #[arg(long, global = true, env = "DEIA_DATA_DIR", hide_env_values = true, value_name = "DIR", default_value = "data", help_heading = HEADING)]
     pub(super) data_dir: PathBuf,

@@ -30,6 +30,9 @@ impl CliError {
             Self::KeyFileDenied { .. } => {
                 Some("run as the user that the hive runs as, or give another --key-file".into())
             }
+            Self::AppliedInPart { .. } => {
+                Some("mend what is named, and apply the file again: what is done stays done".into())
+            }
             Self::ProfileExists { .. } => Some("give --replace to change it".into()),
             Self::NoSuch { known, .. } if !known.is_empty() => {
                 Some(format!("there is: {}", known.join(", ")))
@@ -82,6 +85,20 @@ impl CliError {
             } => Some(format!(
                 "continue: deia task output {id} --attempt {attempt} --offset {offset} --follow"
             )),
+            Self::ExportInPart { .. } => Some(
+                "export all of it again, or the rest with --from-entry INDEX, behind the last \
+                 record that you have"
+                    .into(),
+            ),
+            Self::TestNotDelivered { webhook, .. } => Some(format!(
+                "check the endpoint and its URL, and test again: deia webhook test {webhook}"
+            )),
+            Self::ReplayStopped { webhook, .. } => Some(format!(
+                "see why: deia webhook show {webhook}; then replay the rest: deia webhook replay {webhook} --from TIME"
+            )),
+            Self::NotSound { .. } => Some(
+                "keep a copy of the directory as it is, before a hive writes to it again".into(),
+            ),
             Self::Interrupted { stays } => stays.next(),
             Self::Unhealthy(_) => Some("details: deia supervisors".into()),
             _ => None,
@@ -259,13 +276,13 @@ fn who_may(permission: &str) -> String {
     let known = permission.parse::<Permission>().ok();
     let roles = known.map(|permission| Role::ALL.into_iter().filter(move |it| it.may(permission)));
     let roles: Vec<_> = roles.into_iter().flatten().map(Role::as_str).collect();
-    let of = match roles.as_slice() {
-        [] => "of no role that this program knows".to_owned(),
-        [only] => format!("of the role {only}"),
-        [rest @ .., last] => format!("of the roles {} and {last}", rest.join(", ")),
+    let have = match roles.as_slice() {
+        [] => "no role that this program knows has".to_owned(),
+        [only] => format!("the role {only} has"),
+        [rest @ .., last] => format!("the roles {} and {last} have", rest.join(", ")),
     };
     format!(
-        "{permission} is {of}; ask an admin for a key that has it. deia whoami shows the permissions of yours, deia roles those of each role"
+        "{have} {permission}; ask an admin for such a key. deia whoami shows the permissions of yours, deia roles those of each role"
     )
 }
 
@@ -279,7 +296,11 @@ fn see_what_there_is(problem: &Problem, nearest: &[String]) -> String {
         Some("user") => "deia user list",
         Some("secret") => "deia secret list",
         Some("alert") => "deia alerts --all",
+        Some("webhook") => "deia webhook list",
+        Some("delivery") => "deia webhook deliveries WEBHOOK",
+        Some("replay") => "deia webhook replays WEBHOOK",
         Some("supervised child") => "deia supervisors",
+        Some("entry") => "deia audit query",
         _ => "deia bot list, deia task list",
     };
     let made_by = match kind {
@@ -316,6 +337,8 @@ fn words(code: Code) -> Words {
             "leave --attempt out for the last output that was kept, or read deia task logs ID"
         }
         Code::TaskIsFinal => "see how it ended: deia task result ID",
+        Code::WebhookDisabled => "enable it first: deia webhook enable ID",
+        Code::ReplayRunning => "wait for its end, or stop it: deia webhook replays ID",
         Code::BotInUse => "deia bot stop NAME --wait, and then again",
         Code::RestartRefused => "nothing was changed; fix the named problem, and try again",
         Code::PartRefused => "check its state: deia supervisors",
@@ -330,7 +353,10 @@ fn words(code: Code) -> Words {
         | Code::Unavailable
         | Code::IssuerUnavailable
         | Code::QueueShareUsedUp
-        | Code::QueueFull => "try again in a moment",
+        | Code::QueueFull
+        | Code::InboxFull => "try again in a moment",
+        Code::AuditUnavailable => "see why it cannot be written: deia alerts",
+        Code::FeatureSuspended => "see who suspended it, and why: deia supervisors",
         Code::OutcomeUnknown => {
             "repeat it with the same --idempotency-key, or check first whether it took effect"
         }
@@ -353,11 +379,12 @@ fn words(code: Code) -> Words {
 fn besides_waiting(code: Code) -> &'static str {
     match code {
         Code::QueueShareUsedUp => {
-            ", when some of your tasks have started; or cancel what is not needed"
+            ", when some of your tasks have started; or cancel tasks that are not needed"
         }
         Code::QueueFull => {
-            "; an operator can launch more bots, purge what is not needed, or raise tasks.max_waiting"
+            "; an operator can launch more bots, purge tasks that are not needed, or raise tasks.max_waiting"
         }
+        Code::InboxFull => ", when the receiver has read some of its messages",
         _ => "",
     }
 }

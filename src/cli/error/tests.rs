@@ -84,6 +84,22 @@ fn the_table_of_exit_codes() {
         ),
         (CliError::BotExists { name: name.clone() }, 6),
         (
+            CliError::AppliedInPart {
+                failed: 1,
+                conflicts: 1,
+                of: 3,
+            },
+            6,
+        ),
+        (
+            CliError::AppliedInPart {
+                failed: 1,
+                conflicts: 0,
+                of: 3,
+            },
+            1,
+        ),
+        (
             CliError::BotNotThere {
                 name: name.clone(),
                 running: 0,

@@ -50,7 +50,7 @@ impl ListArgs {
                 tell_of_missing(context, bot).await;
             }
             let table = |look: &_| view::list(&page.items, look);
-            out.list(&page, "there are no such tasks", table)
+            out.list(&page, "no tasks match", table)
         };
         self.watch.show(context, once).await
     }

@@ -1,13 +1,13 @@
 //! The output of the program of a task, shown while it runs and afterwards.
 
-use std::time::Duration;
+mod follow;
 
 use clap::Args;
-use deia_client::{Client, ClientError, OutputPlace, OutputStream, TaskState};
+use deia_client::{OutputPlace, OutputRange, OutputStream};
 use deia_model::TaskId;
 use serde::Serialize;
-use tokio::time::sleep;
 
+use self::follow::Follower;
 use crate::cli::{
     context::Context,
     error::CliError,
@@ -18,12 +18,6 @@ use crate::cli::{
     text::Decoder,
 };
 
-/// Interval of the checks whether another attempt has begun.
-const PERIOD: Duration = Duration::from_millis(200);
-/// Number of attempts to continue after a stream has broken off (the server may be
-/// restarting), and the pause before each.
-const TRIES: u32 = 10;
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Maximum size of a document; lines and plain bytes have no limit.
 const DOCUMENT_MAX_BYTES: u64 = 64 << 20;
 
@@ -41,6 +35,15 @@ pub(in crate::cli) struct OutputArgs {
     /// The attempt; the last one when absent.
     #[arg(long, value_name = "N", value_parser = parse::whole(1..=u32::MAX))]
     attempt: Option<u32>,
+    /// Print only these bytes of an attempt that is over: from a first one to a last one
+    /// (0-1023), from one to the end (4096-), or so many at the end (--range=-512).
+    #[arg(
+        long,
+        value_name = "RANGE",
+        value_parser = range,
+        conflicts_with_all = ["follow", "offset"]
+    )]
+    range: Option<OutputRange>,
 }
 
 /// A piece of an output, as a line of JSON.
@@ -65,14 +68,6 @@ struct Document {
     output: String,
 }
 
-/// The next step of following a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    Read,
-    Wait,
-    Ended,
-}
-
 /// Destination of an output that is shown.
 struct Screen<'a> {
     out: &'a Output,
@@ -80,51 +75,64 @@ struct Screen<'a> {
     id: TaskId,
 }
 
-/// Follows a task through its attempts.
-struct Follower<'a> {
-    client: &'a Client,
-    out: &'a Output,
-    id: TaskId,
-    interrupt: &'a Interrupt,
-    /// The position at which it continues.
-    place: OutputPlace,
-    /// The last attempt that prints nothing more.
-    over: u32,
-    /// Number of consecutive failures to continue.
-    tries: u32,
-    /// True if the hive has ever answered.
-    heard: bool,
-}
-
 impl OutputArgs {
-    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
-        let (client, out) = (&context.client, &context.out);
+    /// Returns the arguments that follow the output of a task.
+    pub(in crate::cli) fn following(id: TaskId) -> Self {
+        Self {
+            id,
+            follow: true,
+            offset: 0,
+            attempt: None,
+            range: None,
+        }
+    }
+
+    pub(in crate::cli) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let client = &context.client;
         let place = OutputPlace {
             attempt: self.attempt,
             offset: self.offset,
         };
-        if !self.follow {
-            return once(context, self.id, place).await;
+        if self.follow {
+            let mut follower = Follower::new(context, self.id, place);
+            let ended = follower.until_it_ends().await;
+            return ended.map_err(|error| stopped(self.id, follower.place(), error));
         }
-        let mut follower = Follower {
-            client,
-            out,
-            id: self.id,
-            interrupt: &context.interrupt,
-            place,
-            over: 0,
-            tries: 0,
-            heard: false,
+        let Some(range) = self.range else {
+            let stream = client.task_output(self.id, place, false).await?;
+            return once(context, self.id, stream).await;
         };
-        let ended = follower.until_it_ends().await;
-        ended.map_err(|error| stopped(self.id, follower.place, error))
+        let part = client.task_output_range(self.id, self.attempt, range);
+        match part.await? {
+            Some(stream) => once(context, self.id, stream).await,
+            None => Err(CliError::Input {
+                what: "--range".into(),
+                reason: "is for an attempt that is over, and this one still runs: take --offset, or --follow"
+                    .into(),
+            }),
+        }
     }
 }
 
-/// Returns the output so far.
-async fn once(context: &Context, id: TaskId, from: OutputPlace) -> Result<(), CliError> {
-    let (client, out) = (&context.client, &context.out);
-    let mut stream = client.task_output(id, from, false).await?;
+/// Parses a range of bytes.
+fn range(text: &str) -> Result<OutputRange, String> {
+    let number = |text: &str| text.parse::<u64>().ok();
+    let parsed = match text.split_once('-') {
+        Some(("", n)) => number(n).filter(|n| *n > 0).map(OutputRange::Last),
+        Some((first, "")) => number(first).map(|first| OutputRange::From(first, None)),
+        Some((first, last)) => number(first)
+            .zip(number(last))
+            .filter(|(first, last)| first <= last)
+            .map(|(first, last)| OutputRange::From(first, Some(last))),
+        None => None,
+    };
+    parsed.ok_or_else(|| "expected FIRST-LAST, FIRST- or -COUNT, as in 0-1023".to_owned())
+}
+
+/// Prints the output so far, or a part of it.
+async fn once(context: &Context, id: TaskId, mut stream: OutputStream) -> Result<(), CliError> {
+    let out = &context.out;
+    let from = stream.place();
     if out.is_table() || out.is_jsonl() {
         let mut shown = stream.place();
         let screen = Screen {
@@ -227,88 +235,6 @@ fn show(out: &Output, at: &OutputPlace, text: &str) -> Result<(), CliError> {
     })
 }
 
-impl Follower<'_> {
-    async fn until_it_ends(&mut self) -> Result<(), CliError> {
-        loop {
-            match self.step().await {
-                Ok(Next::Ended) => return Ok(()),
-                Ok(Next::Read) => {}
-                Ok(Next::Wait) => {
-                    self.tries = 0;
-                    sleep(PERIOD).await;
-                }
-                Err(CliError::Client(error))
-                    if error.is_passing() && self.heard && self.tries < TRIES =>
-                {
-                    self.tries += 1;
-                    sleep(RETRY_AFTER).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Checks the state of the task and reads the available output.
-    async fn step(&mut self) -> Result<Next, CliError> {
-        self.interrupt.stays(Stays::Output(self.id, self.place));
-        let state = self.client.task_status(self.id).await?;
-        self.heard = true;
-        let next = next(&state, self.over);
-        if next == Next::Ended {
-            let (id, status) = (self.id, state.status.as_str());
-            self.out.note(&format!("{id} is {status}"));
-        }
-        if next != Next::Read {
-            return Ok(next);
-        }
-        let opened = self.client.task_output(self.id, self.place, true).await;
-        match opened {
-            Ok(mut stream) => {
-                self.tries = 0;
-                self.begin(stream.place());
-                let screen = Screen {
-                    out: self.out,
-                    interrupt: self.interrupt,
-                    id: self.id,
-                };
-                pass_on(&mut stream, &screen, &mut self.place).await?;
-                self.over = self.place.attempt.unwrap_or_default();
-                self.place = OutputPlace::default();
-                Ok(Next::Read)
-            }
-            Err(error) if error.has_code("no_output") || error.has_code("output_missing") => {
-                self.without(&state, error)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Reports the beginning of another attempt.
-    fn begin(&self, place: OutputPlace) {
-        let another = self.over > 0 && place.attempt > Some(self.over);
-        if let (true, Some(attempt)) = (another, place.attempt) {
-            self.out.note(&format!("attempt {attempt}"));
-        }
-    }
-
-    /// Handles the absence of output at the current position.
-    fn without(&mut self, state: &TaskState, error: ClientError) -> Result<Next, CliError> {
-        match self.place.attempt {
-            Some(attempt) if state.attempt > attempt => {
-                self.out.note(&format!(
-                    "the output of attempt {attempt} after byte {} is gone",
-                    self.place.offset
-                ));
-                self.over = self.over.max(attempt);
-                self.place = OutputPlace::default();
-                Ok(Next::Read)
-            }
-            _ if state.status.is_final() => Err(error.into()),
-            _ => Ok(Next::Wait),
-        }
-    }
-}
-
 /// Returns the error, with the position at which to continue if there is one.
 fn stopped(id: TaskId, place: OutputPlace, error: CliError) -> CliError {
     match place.attempt {
@@ -322,41 +248,30 @@ fn stopped(id: TaskId, place: OutputPlace, error: CliError) -> CliError {
     }
 }
 
-/// Decides the next step for a task of whose attempts the first `over` are over.
-fn next(state: &TaskState, over: u32) -> Next {
-    match (state.attempt > over, state.status.is_final()) {
-        (true, _) => Next::Read,
-        (false, true) => Next::Ended,
-        (false, false) => Next::Wait,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use deia_model::{Task, TaskStatus};
-
     use super::*;
 
     #[test]
-    fn what_is_done_next() {
-        use TaskStatus::*;
-        for (status, attempt, over, expected) in [
-            (Queued, 0, 0, Next::Wait),
-            (Cancelled, 0, 0, Next::Ended),
-            (Running, 1, 0, Next::Read),
-            (Completed, 1, 0, Next::Read),
-            // Until its end is recorded, or its next attempt begins.
-            (Running, 1, 1, Next::Wait),
-            (Pending, 1, 1, Next::Wait),
-            (Running, 2, 1, Next::Read),
-            (Failed, 2, 2, Next::Ended),
+    fn ranges_are_those_of_http() {
+        for (text, expected) in [
+            ("0-1023", Some(OutputRange::From(0, Some(1_023)))),
+            ("7-7", Some(OutputRange::From(7, Some(7)))),
+            ("4096-", Some(OutputRange::From(4_096, None))),
+            ("-512", Some(OutputRange::Last(512))),
+            ("-0", None),
+            ("7-6", None),
+            ("7", None),
+            ("-", None),
+            ("", None),
+            ("a-b", None),
+            ("0-1,3-4", None),
         ] {
-            let state = TaskState::from(Task {
-                status,
-                attempt,
-                ..Task::sample()
-            });
-            assert_eq!(next(&state, over), expected, "{status:?} {attempt} {over}");
+            let parsed = range(text).ok();
+            assert_eq!(parsed, expected, "{text}");
+            if let Some(range) = parsed {
+                assert_eq!(range.to_string(), text);
+            }
         }
     }
 }

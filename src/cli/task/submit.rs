@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use deia_model::{
-    Dependency, DependencyFailure, NewTask, Priority, RetryOverride, TaskId, TaskType,
+    Dependency, DependencyFailure, NewTask, Priority, RetryOverride, SessionId, TaskId, TaskType,
 };
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ use crate::cli::{
 const MAX_CONTENT_BYTES: u64 = 64 << 20;
 
 /// Options for a single task only.
-const ONE_TASK: [&str; 19] = [
+const ONE_TASK: [&str; 20] = [
     "content",
     "task_type",
     "priority",
@@ -35,6 +35,7 @@ const ONE_TASK: [&str; 19] = [
     "retry_factor",
     "retry_jitter",
     "dedup_key",
+    "session",
     "depends_on",
     "on_dependency_failure",
     "wait",
@@ -82,6 +83,10 @@ pub(in crate::cli) struct SubmitArgs {
     /// Time limit of one attempt, in whole seconds or more.
     #[arg(long, value_name = "DURATION", value_parser = parse::whole_seconds)]
     timeout: Option<u64>,
+    /// Time for which an attempt may neither write output nor report progress, in whole
+    /// seconds or more.
+    #[arg(long, value_name = "DURATION", value_parser = parse::whole_seconds)]
+    idle_timeout: Option<u64>,
     /// Expected duration, in whole seconds or more.
     #[arg(long, value_name = "DURATION", value_parser = parse::whole_seconds)]
     estimate: Option<u64>,
@@ -101,6 +106,9 @@ pub(in crate::cli) struct SubmitArgs {
     /// nothing new is submitted.
     #[arg(long, value_name = "KEY")]
     dedup_key: Option<String>,
+    /// A session of yours: the task goes to the bot of the session.
+    #[arg(long, value_name = "SESSION")]
+    session: Option<SessionId>,
     /// A task that must be completed first; repeat for more.
     #[arg(long, value_name = "ID")]
     depends_on: Vec<TaskId>,
@@ -138,9 +146,11 @@ impl SubmitArgs {
             expires_in_ms: self.expires.and_then(When::span),
             max_attempts: self.max_attempts,
             timeout_seconds: self.timeout,
+            idle_timeout_seconds: self.idle_timeout,
             estimated_duration_seconds: self.estimate,
             retry: self.retry(),
             dedup_key: self.dedup_key.clone(),
+            session_id: self.session,
             depends_on: self
                 .depends_on
                 .iter()
@@ -185,6 +195,7 @@ mod tests {
         submit: SubmitArgs,
     }
 
+    const SESSION: &str = "session_01h455vb4pex5vsknk084sn02q";
     const OTHER: &str = "task_01h455vb4pex5vsknk084sn02q";
 
     fn parse(words: &[&str]) -> Result<SubmitArgs, clap::Error> {
@@ -228,6 +239,8 @@ mod tests {
             "0",
             "--dedup-key",
             "d",
+            "--session",
+            SESSION,
             "--depends-on",
             OTHER,
             "--on-dependency-failure",
@@ -241,6 +254,7 @@ mod tests {
                 "metadata": {"k": "v", "n": 5}, "run_at": "2026-11-20T08:30:00.000Z",
                 "max_attempts": 2, "timeout_seconds": 30, "estimated_duration_seconds": 120,
                 "expires_at": "2026-11-21T08:30:00.000Z", "dedup_key": "d",
+                "session_id": SESSION,
                 "retry": {"min_ms": 500, "max_ms": 60_000, "factor": 1.5, "jitter": 0.0},
                 "depends_on": [OTHER], "on_dependency_failure": "start",
             })

@@ -2,10 +2,10 @@
 
 use deia_model::{
     AttemptOutcomeKind, DependencyFailure, EndReason, Event, EventLevel, EventResult,
-    FailedAttempt, RetryOverride, Submitted, Task, TaskExplanation, TaskResult, TaskStatus,
-    Timestamp,
+    FailedAttempt, Submitted, Task, TaskExplanation, TaskResult, TaskStatus, Timestamp,
 };
 
+use super::words::{because, retry};
 use crate::cli::{
     format,
     output::Look,
@@ -104,10 +104,13 @@ fn attempts(attempts: &[FailedAttempt], look: &Look) -> String {
     for attempt in attempts {
         let tone = match attempt.outcome {
             AttemptOutcomeKind::Failed
+            | AttemptOutcomeKind::FailedForGood
             | AttemptOutcomeKind::BotDied
             | AttemptOutcomeKind::HiveDied => Tone::Bad,
             AttemptOutcomeKind::Suspected | AttemptOutcomeKind::BotFault => Tone::Attention,
-            AttemptOutcomeKind::GivenBack | AttemptOutcomeKind::Cancelled => Tone::Faint,
+            AttemptOutcomeKind::GivenBack
+            | AttemptOutcomeKind::Cancelled
+            | AttemptOutcomeKind::Refused => Tone::Faint,
         };
         let took = attempt.ended_at.millis_since(attempt.started_at);
         table.row(vec![
@@ -150,7 +153,7 @@ pub(super) fn explanation(why: &TaskExplanation, look: &Look) -> String {
         let mut bots = Table::new(&[
             Column::new("BOT").flows(),
             Column::new("STATUS"),
-            Column::new("IN HAND").right(),
+            Column::new("RUNNING").right(),
             Column::new("PLACES").right(),
             Column::new("FAULT").flows(),
         ]);
@@ -172,27 +175,44 @@ pub(super) fn explanation(why: &TaskExplanation, look: &Look) -> String {
 /// Renders events of the whole hive, one per line.
 pub(in crate::cli) fn all_events(events: &[Event], look: &Look) -> String {
     let mut table = Table::new(&[
-        Column::new("AT"),
-        Column::new("WHAT"),
+        Column::new("TIME"),
+        Column::new("ACTION"),
         Column::new("TARGET").flows(),
-        Column::new("BY").flows(),
-        Column::new("MORE").flows(),
+        Column::new("ACTOR").flows(),
+        Column::new("DETAILS").flows(),
     ]);
     for event in events {
-        let failed = match event.result {
-            EventResult::Success => "",
-            EventResult::Failure => "failed ",
-            EventResult::Partial => "in part ",
-        };
         table.row(vec![
             event.at.into(),
             Cell::new(event.action.as_str(), tone(event.level)),
             event.target.id.as_str().into(),
             event.actor.as_str().into(),
-            format!("{failed}{}", more(&event.details)).into(),
+            outcome(event).into(),
         ]);
     }
     table.render(look)
+}
+
+/// Renders an event that is shown as it comes: the columns of [`all_events`], with fixed widths.
+pub(in crate::cli) fn event_line(event: &Event) -> String {
+    let line = format!(
+        "{}  {:<16}  {:<31}  {:<8}  {}",
+        event.at,
+        event.action.as_str(),
+        event.target.id,
+        event.actor,
+        outcome(event)
+    );
+    format::printable(line.trim_end())
+}
+
+fn outcome(event: &Event) -> String {
+    let failed = match event.result {
+        EventResult::Success => "",
+        EventResult::Failure => "failed ",
+        EventResult::Partial => "in part ",
+    };
+    format!("{failed}{}", more(&event.details))
 }
 
 fn tone(level: EventLevel) -> Tone {
@@ -206,10 +226,10 @@ fn tone(level: EventLevel) -> Tone {
 /// Renders the events of a task, one per line.
 pub(super) fn events(events: &[Event], look: &Look) -> String {
     let mut table = Table::new(&[
-        Column::new("AT"),
-        Column::new("WHAT"),
-        Column::new("BY").flows(),
-        Column::new("MORE").flows(),
+        Column::new("TIME"),
+        Column::new("ACTION"),
+        Column::new("ACTOR").flows(),
+        Column::new("DETAILS").flows(),
     ]);
     for event in events {
         table.row(vec![
@@ -223,7 +243,7 @@ pub(super) fn events(events: &[Event], look: &Look) -> String {
 }
 
 /// Renders the details of an event: `attempt=1 bot=upper-1`.
-fn more(details: &serde_json::Value) -> String {
+pub(in crate::cli) fn more(details: &serde_json::Value) -> String {
     let text = |value: &serde_json::Value| match value {
         serde_json::Value::String(text) => text.clone(),
         other => other.to_string(),
@@ -264,7 +284,7 @@ fn fields(task: &Task, look: &Look) -> String {
         table.field("ended because", because(reason));
     }
     if let Some(at) = task.cancel_requested_at {
-        table.field("called off", when(at));
+        table.field("cancel requested", when(at));
     }
     table.field("took", or_dash(took(task, look.now)));
     table.field("attempt", task.attempt);
@@ -272,17 +292,17 @@ fn fields(task: &Task, look: &Look) -> String {
         "failures",
         format!("{} of {} allowed", task.failures, task.max_attempts),
     );
-    table.field("bots taken down", task.bot_deaths);
+    table.field("bot deaths", task.bot_deaths);
     if task.suspicions > 0 {
         table.field("suspected of", task.suspicions);
     }
     if task.hive_deaths > 0 {
         table.field("hive went down", task.hive_deaths);
     }
-    table.field(
-        "time-out",
-        format::millis(task.timeout_seconds.saturating_mul(1_000)),
-    );
+    let span = |seconds: u64| format::millis(seconds.saturating_mul(1_000));
+    let idle = task.idle_timeout_seconds;
+    let idle = idle.map_or(String::new(), |limit| format!(", idle {}", span(limit)));
+    table.field("time-out", span(task.timeout_seconds) + &idle);
     if let Some(retry) = task.retry.as_ref().map(retry) {
         table.field("retries", retry);
     }
@@ -292,6 +312,9 @@ fn fields(task: &Task, look: &Look) -> String {
     }
     table.field("progress", format::share(task.progress));
     dependencies(task, &mut table);
+    if let Some(session) = task.session_id {
+        table.field("session", session.to_string());
+    }
     if let Some(key) = &task.dedup_key {
         table.field("deduplication key", key);
     }
@@ -370,33 +393,6 @@ fn dependencies(task: &Task, table: &mut Table) {
         DependencyFailure::Start => "it starts all the same",
     };
     table.field("if one fails", then);
-}
-
-/// Returns the reason why a task failed or was cancelled, in words.
-fn because(reason: EndReason) -> String {
-    let why = match reason {
-        EndReason::Attempts => "its attempts were used up",
-        EndReason::Poison => "it took too many bots down",
-        EndReason::Expired => "it did not start in time",
-        EndReason::Dependency => "a task that it depends on did not complete",
-        EndReason::Cancelled => "it was cancelled by a caller",
-    };
-    format!("{why} ({})", reason.as_str())
-}
-
-/// Renders the retry settings of a task.
-fn retry(retry: &RetryOverride) -> String {
-    let parts = [
-        retry
-            .min_ms
-            .map(|ms| format!("from {}", format::millis(ms))),
-        retry.max_ms.map(|ms| format!("to {}", format::millis(ms))),
-        retry.factor.map(|n| format!("times {n}")),
-        retry
-            .jitter
-            .map(|n| format!("spread by {}", format::share(n))),
-    ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the progress that a running task reports.

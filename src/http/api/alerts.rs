@@ -12,7 +12,7 @@ describe! { list:
     params(
         ("open" = Option<bool>, Query, description = "`true`: only alerts whose condition holds, or was gone for less than `alerts.resolve_after`"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "At most this many, 1 to 1,000; 100 when absent"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the previous page"),
     ),
     responses((status = 200, description = "Alerts, newest first. Resolved ones are kept for `alerts.retention`", body = Page<Alert>))
 }
@@ -23,7 +23,8 @@ pub(crate) async fn list(call: RequestCtx) -> Answer {
 
 describe! { acknowledge:
     params(("id" = String, Path, description = "The id of the alert")),
-    responses((status = 200, description = "The alert. It names the user who acknowledged it first; repeated, the request changes nothing", body = Alert))
+    responses((status = 200, description = "The alert, with the first user who acknowledged it; \
+        a repeated request changes nothing", body = Alert))
 }
 pub(crate) async fn acknowledge(mut call: RequestCtx) -> Answer {
     call.no_body().await?;

@@ -5,16 +5,20 @@ use actix_web::{
     http::{StatusCode, header::LOCATION},
 };
 use deia_client::Items;
-use deia_model::{Bot, BotName, BotSpec, Permission};
+use deia_hive::PutHow;
+use deia_model::{Bot, BotFilter, BotName, BotSpec, Permission, TaskId};
+use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::http::{
     api::{
         dto::BotSpecBody,
-        parameters::{Any, ETagOrAny},
+        parameters::{Any, ETagOrAny, KeyAndValue},
     },
     body::{
         answer::{Answer, ok, with_header},
         etag::versioned,
+        json::Object,
         problem::Problem,
     },
     context::RequestCtx,
@@ -22,17 +26,33 @@ use crate::http::{
 };
 
 describe! { list:
-    responses((status = 200, description = "All bots, by name", body = Items<Bot>))
+    params(
+        ("group" = Option<String>, Query, description = "Only those of this group"),
+        ("label" = Option<Vec<KeyAndValue>>, Query, description = "Only those with this label, as `key=value`; may be there more than once"),
+    ),
+    responses((status = 200, description = "The bots, by name", body = Items<Bot>))
 }
 pub(crate) async fn list(call: RequestCtx) -> Answer {
-    let items = call.hive().bots().list().await?;
+    let labels = call.queries("label").map(label).collect::<Result<_, _>>()?;
+    let filter = BotFilter {
+        group: call.query::<String>("group")?,
+        labels,
+    };
+    let items = call.hive().bots().select(&filter).await?;
     ok(&Items { items })
+}
+
+fn label(text: &str) -> Result<(String, String), Problem> {
+    let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    let (key, value) =
+        pair.ok_or_else(|| Problem::parameter("label", "is not valid: expected key=value"))?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 describe! { get:
     params(("id" = BotName, Path, description = "The bot")),
     responses((status = 200, description = "The bot", body = Bot,
-        headers(("ETag" = String, description = "The version of its specification"))))
+        headers(("ETag" = String, description = "The version of the bot's specification"))))
 }
 pub(crate) async fn get(call: RequestCtx) -> Answer {
     let bot = call.hive().bots().get(&call.id("bot")?).await?;
@@ -42,30 +62,32 @@ pub(crate) async fn get(call: RequestCtx) -> Answer {
 describe! { put:
     params(
         ("id" = BotName, Path, description = "The bot: 1 to 63 of `a-z 0-9 -`, the first a letter or a digit"),
-        ("If-Match" = Option<ETagOrAny>, Header, description = "The ETag on which the change is made; `*`: the bot must be there"),
-        ("If-None-Match" = Option<Any>, Header, description = "`*`: the bot must not be there"),
+        ("now" = Option<bool>, Query, description = "`true`: the running tasks of a launched bot are given back at once. Otherwise they end first, for `bots.replace_drain` at most"),
+        ("If-Match" = Option<ETagOrAny>, Header, description = "ETag of the version to change; \
+            `*`: the bot must exist"),
+        ("If-None-Match" = Option<Any>, Header, description = "`*`: the bot must not exist"),
     ),
     request_body = BotSpec,
     responses(
         (status = 200, description = "Replaced; a launched bot is restarted with it", body = Bot,
-            headers(("ETag" = String, description = "The version of its specification"))),
+            headers(("ETag" = String, description = "The version of the bot's specification"))),
         (status = 201, description = "Put in place", body = Bot,
-            headers(("ETag" = String, description = "The version of its specification"),
+            headers(("ETag" = String, description = "The version of the bot's specification"),
                     ("Location" = String, description = "The bot"))),
     )
 }
 pub(crate) async fn put(mut call: RequestCtx) -> Answer {
     let name: BotName = call.new_id()?;
     let precondition = call.precondition()?;
+    let at_once = call.query::<bool>("now")?.unwrap_or(false);
     let body: BotSpecBody = call.body().await?;
     let spec = BotSpec::try_from(body).map_err(|violation| Problem::invalid(vec![violation]))?;
     let current = async || Ok(call.hive().bots().get(&name).await?.version);
-    let version = precondition.version(current).await?;
-    let put = call
-        .hive()
-        .bots()
-        .put(&call.who, name, spec, version)
-        .await?;
+    let how = PutHow {
+        if_version: precondition.version(current).await?,
+        at_once,
+    };
+    let put = call.hive().bots().put(&call.who, name, spec, how).await?;
     if !put.created {
         return versioned(StatusCode::OK, &put.bot, put.bot.version);
     }
@@ -109,12 +131,37 @@ pub(crate) async fn stop(mut call: RequestCtx) -> Answer {
 
 describe! { drain:
     params(("id" = BotName, Path, description = "The bot")),
-    responses((status = 202, description = "It takes nothing new, finishes its running tasks, and is stopped then; its status follows. One that is stopped stays so", body = Bot))
+    responses((status = 202, description = "The bot takes no new tasks, finishes its running \
+        ones, and is then stopped; its status follows. A stopped bot stays stopped", body = Bot))
 }
 pub(crate) async fn drain(mut call: RequestCtx) -> Answer {
     let name = call.id("bot")?;
     call.no_body().await?;
     let bot = call.hive().bots().drain(&call.who, &name).await?;
+    accepted(&call, bot)
+}
+
+/// A line of text for the program of a bot.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InputBody {
+    /// The text, without the end of the line. It is not recorded.
+    text: String,
+    /// The task that the line is about, if it is about one. The bot must be running it.
+    #[serde(default)]
+    task_id: Option<TaskId>,
+}
+
+describe! { input:
+    params(("id" = BotName, Path, description = "The bot")),
+    request_body = InputBody,
+    responses((status = 202, description = "The program gets the line next; the call is recorded, the text is not", body = Bot))
+}
+pub(crate) async fn input(mut call: RequestCtx) -> Answer {
+    let name = call.id("bot")?;
+    let Object(InputBody { text, task_id }) = call.body().await?;
+    let bots = call.hive().bots();
+    let bot = bots.input(&call.who, &name, (text, task_id)).await?;
     accepted(&call, bot)
 }
 

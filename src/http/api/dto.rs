@@ -2,8 +2,8 @@
 //! bodies that are written by hand.
 
 use deia_model::{
-    BotSpec, Capabilities, CommandExecutor, Executor, NewTask, SecretRefs, SimulatedExecutor,
-    Violation,
+    BotLimits, BotProbe, BotSpec, Capabilities, CommandExecutor, Executor, HttpExecutor, Labels,
+    LlmExecutor, NewTask, RemoteExecutor, SecretRefs, SimulatedExecutor, Violation, WorkerExecutor,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -33,6 +33,18 @@ pub(crate) struct BotSpecBody {
     capabilities: Option<Object<Capabilities>>,
     #[serde(default, deserialize_with = "given")]
     secrets: Option<Map<String, Value>>,
+    #[serde(default, deserialize_with = "given")]
+    limits: Option<Object<BotLimits>>,
+    #[serde(default)]
+    idle_timeout_seconds: Option<u64>,
+    #[serde(default)]
+    probe: Option<Object<BotProbe>>,
+    #[serde(default)]
+    group: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    labels: Option<Object<Labels>>,
+    #[serde(default)]
+    template: Option<String>,
 }
 
 impl TryFrom<BotSpecBody> for BotSpec {
@@ -44,18 +56,31 @@ impl TryFrom<BotSpecBody> for BotSpec {
             mut executor,
             capabilities,
             secrets,
+            limits,
+            idle_timeout_seconds,
+            probe,
+            group,
+            labels,
+            template,
         } = body;
         let kind = executor.remove("kind");
         let fields = Value::Object(executor);
         let executor = match kind.as_ref().and_then(Value::as_str) {
             Some("command") => decode_part::<CommandExecutor>(fields, AT).map(Executor::Command)?,
+            Some("remote") => decode_part::<RemoteExecutor>(fields, AT).map(Executor::Remote)?,
+            Some("worker") => decode_part::<WorkerExecutor>(fields, AT).map(Executor::Worker)?,
             Some("simulated") => {
                 decode_part::<SimulatedExecutor>(fields, AT).map(Executor::Simulated)?
             }
+            Some("http") => decode_part::<HttpExecutor>(fields, AT).map(Executor::Http)?,
+            Some("llm") => decode_part::<LlmExecutor>(fields, AT)
+                .map(Box::new)
+                .map(Executor::Llm)?,
             _ => {
                 return Err(Violation {
                     pointer: format!("{AT}/kind"),
-                    detail: "must be \"command\" or \"simulated\"".into(),
+                    detail: "must be \"command\", \"worker\", \"http\", \"llm\", \"remote\" or \"simulated\""
+                        .into(),
                 });
             }
         };
@@ -66,6 +91,12 @@ impl TryFrom<BotSpecBody> for BotSpec {
                 Some(secrets) => references(secrets)?,
                 None => SecretRefs::new(),
             },
+            limits: limits.map(|object| object.0).unwrap_or_default(),
+            idle_timeout_seconds,
+            probe: probe.map(|object| object.0),
+            group,
+            labels: labels.map(|object| object.0).unwrap_or_default(),
+            template,
         })
     }
 }
@@ -130,6 +161,45 @@ pub(crate) struct LogEvent {
     data: String,
 }
 
+/// An event of the live stream.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "a schema; events are written by hand")]
+pub(crate) struct LiveEvent {
+    /// Value of `Last-Event-ID` that goes on after the event; opaque to callers who see only
+    /// their own tasks. An id alone, without data, comes with each heartbeat.
+    #[schema(example = "1.4711")]
+    id: Option<String>,
+    /// The action of the event. `deia.gap`: events are missing here. `deia.behind`: the client
+    /// is too slow, and the stream ends. `deia.end`: the stream ends.
+    #[schema(example = "task.completed")]
+    event: String,
+    /// An `Event` as text; of a `deia.gap` an object with `missed`, `forked` and `next`; of a
+    /// `deia.end` or `deia.behind` an object with the `reason`: `stopping`, `suspended`,
+    /// `access_changed`, `failed` or `slow`.
+    data: String,
+}
+
+/// An event of the stream of an output.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "a schema; events are written by hand")]
+pub(crate) struct LiveOutput {
+    /// Value of `Last-Event-ID` that goes on after the event: the attempt, and the number of
+    /// bytes of its output up to here. An id alone, without data, comes with each heartbeat.
+    #[schema(example = "1.4096")]
+    id: Option<String>,
+    /// `output`: a piece. `gap`: the output of an attempt is missing from there on. `end`: the
+    /// attempt is over. `deia.behind`: the client is too slow, and the stream ends. `deia.end`:
+    /// the hive ends the stream.
+    #[schema(example = "output")]
+    event: String,
+    /// JSON as text. Of an `output` an object with `attempt`, `offset` (of the first byte) and
+    /// `output`, or `base64`; of a `gap` one with `attempt`, `offset` and `reason`; of an `end`
+    /// one with `attempt`, `length`, `outcome`, `status` (of the task) and `last`; of a
+    /// `deia.end` or `deia.behind` one with the `reason`: `stopping`, `access_changed`,
+    /// `forgotten`, `failed` or `slow`.
+    data: String,
+}
+
 /// An entry of the catalogue of errors.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ErrorEntry {
@@ -190,6 +260,15 @@ mod tests {
             (
                 r#"{"executor":{"kind":"simulated","behavior":"odd"}}"#,
                 "/executor/behavior",
+            ),
+            (r#"{"executor":{"kind":"http"}}"#, "/executor/url"),
+            (
+                r#"{"executor":{"kind":"http","url":"https://a.example/","key":"x"}}"#,
+                "/executor/key",
+            ),
+            (
+                r#"{"executor":{"kind":"llm","base_url":"https://a.example/","model":"m","api":"odd"}}"#,
+                "/executor/api",
             ),
         ] {
             let body: BotSpecBody = serde_json::from_str(body).unwrap();

@@ -4,15 +4,15 @@
 use std::collections::BTreeMap;
 
 use deia_model::{
-    BotName, EndReason, Priority, TaskFilter, TaskId, TaskStatus, TaskType, Timestamp, Violation,
-    split_key,
+    BotName, EndReason, Priority, SessionId, TaskFilter, TaskId, TaskStatus, TaskType, Timestamp,
+    Violation, split_key,
 };
 use serde::{
     Deserialize,
     de::{DeserializeOwned, IgnoredAny},
 };
 use utoipa::{
-    ToSchema,
+    IntoParams, ToSchema,
     openapi::{
         Schema,
         schema::{ObjectBuilder, Type},
@@ -20,9 +20,43 @@ use utoipa::{
 };
 
 use crate::http::{
+    api::parameters::KeyAndText,
     body::{json, json::given, problem::Problem},
     context::RequestCtx,
 };
+
+/// The parameters of a list of tasks that [`from_query`] reads, beside `status`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "a description; read by hand, one by one")]
+pub(crate) struct InQuery {
+    /// Only those of this type
+    #[param(rename = "type")]
+    task_type: Option<TaskType>,
+    /// Only those of this priority
+    priority: Option<Priority>,
+    /// Only those that this bot has, or had last
+    bot: Option<BotName>,
+    /// Only those that this user submitted
+    submitter: Option<String>,
+    /// Only those that failed or were cancelled for this reason: `attempts`, `poison`,
+    /// `expired`, `dependency`, `cancelled`, `session`
+    reason: Option<EndReason>,
+    /// Only those with this tag; may be there more than once
+    tag: Option<Vec<String>>,
+    /// Only those with this `key:value` in their metadata; may be there more than once
+    metadata: Option<Vec<KeyAndText>>,
+    /// Only those of this session
+    session_id: Option<SessionId>,
+    /// Only those with this `dedup_key`
+    dedup_key: Option<String>,
+    /// Only those accepted then or later
+    #[param(value_type = Option<String>, format = DateTime)]
+    created_after: Option<Timestamp>,
+    /// Only those accepted before
+    #[param(value_type = Option<String>, format = DateTime)]
+    created_before: Option<Timestamp>,
+}
 
 /// Reads the filter in the query of a list.
 pub(crate) fn from_query(call: &RequestCtx) -> Result<TaskFilter, Problem> {
@@ -38,6 +72,7 @@ pub(crate) fn from_query(call: &RequestCtx) -> Result<TaskFilter, Problem> {
             .queries("metadata")
             .map(key_and_text)
             .collect::<Result<_, _>>()?,
+        session: call.query::<SessionId>("session_id")?,
         dedup_key: call.query::<String>("dedup_key")?,
         created_after: point_in_time(call, "created_after")?,
         created_before: point_in_time(call, "created_before")?,
@@ -134,6 +169,10 @@ pub(crate) struct Filters<S: ToSchema> {
     #[serde(default, deserialize_with = "given")]
     #[schema(schema_with = some_metadata)]
     metadata: Option<BTreeMap<String, String>>,
+    /// In this session.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
+    session_id: Option<SessionId>,
     /// With this `dedup_key`.
     #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false)]
@@ -281,6 +320,7 @@ impl<S: ToSchema + Into<TaskStatus>> Filters<S> {
             end_reason: self.reason,
             tags: self.tags.unwrap_or_default(),
             metadata: self.metadata.into_iter().flatten().collect(),
+            session: self.session_id,
             dedup_key: self.dedup_key,
             created_after: self.created_after,
             created_before: self.created_before,

@@ -21,7 +21,7 @@ use crate::http::{
 };
 
 describe! { whoami:
-    responses((status = 200, description = "Who the caller is", body = WhoAmI))
+    responses((status = 200, description = "The caller and its permissions", body = WhoAmI))
 }
 pub(crate) async fn whoami(call: RequestCtx) -> Answer {
     let key = call
@@ -34,7 +34,7 @@ pub(crate) async fn whoami(call: RequestCtx) -> Answer {
 
 describe! { can_i:
     request_body = CanIRequest,
-    responses((status = 200, description = "Whether the caller may do that", body = CanI))
+    responses((status = 200, description = "The decision for the permission, and its reason", body = CanI))
 }
 pub(crate) async fn can_i(mut call: RequestCtx) -> Answer {
     let body: CanIRequest = call.body().await?;
@@ -48,7 +48,7 @@ async fn may(call: &RequestCtx, body: &CanIRequest) -> Result<(bool, String), Pr
         return Ok((false, format!("the role {role} does not have it")));
     }
     if !call.who.may(body.permission) {
-        let why = "the role has it, and the key is narrower than its role";
+        let why = "the role has it, but the scopes of the key do not";
         return Ok((false, why.to_owned()));
     }
     let Some(task) = body.task else {
@@ -62,7 +62,7 @@ async fn may(call: &RequestCtx, body: &CanIRequest) -> Result<(bool, String), Pr
 }
 
 describe! { roles:
-    responses((status = 200, description = "Each role and what it includes", body = Items<RoleInfo>))
+    responses((status = 200, description = "Each role and its permissions", body = Items<RoleInfo>))
 }
 pub(crate) async fn roles(_: RequestCtx) -> Answer {
     let items = Role::ALL.map(RoleInfo::from).into();
@@ -86,9 +86,13 @@ pub(crate) async fn get(call: RequestCtx) -> Answer {
 }
 
 describe! { create:
-    params(("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key and body make one key only. Its text is shown once, so a repetition is answered with 409 and the id of the key")),
+    params(("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible \
+        ASCII characters: the same key and body create one key only. The text of the key is \
+        shown once, so a repetition is answered with 409 and the id of the key")),
     request_body = NewKeyRequest,
-    responses((status = 201, description = "Made; the key itself is shown this once. A user who is not there is made with the role of the key, if the caller may make users; an admin only with new_user: true", body = CreatedKey))
+    responses((status = 201, description = "Created; the text of the key is in this answer only. \
+        A missing user is created with the role of the key, if the caller may create users; an \
+        admin only with new_user: true", body = CreatedKey))
 }
 pub(crate) async fn create(mut call: RequestCtx) -> Answer {
     let bytes = call.bytes().await?;
@@ -105,9 +109,12 @@ pub(crate) async fn create(mut call: RequestCtx) -> Answer {
 }
 
 describe! { rotate:
-    params(("id" = KeyId, Path, description = "The key in force"), ("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key and body make one key only. Its text is shown once, so a repetition is answered with 409 and the id of the key")),
+    params(("id" = KeyId, Path, description = "The key in force"), ("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 \
+        to 255 visible ASCII characters: the same key and body create one key only. The text of \
+        the key is shown once, so a repetition is answered with 409 and the id of the key")),
     request_body = Option<RotateKeyRequest>,
-    responses((status = 201, description = "The new key, shown this once; the old one goes on for the overlap, and is refused from then on", body = CreatedKey))
+    responses((status = 201, description = "The new key, whose text is in this answer only; the \
+        old key stays in force for the overlap, and is refused afterwards", body = CreatedKey))
 }
 pub(crate) async fn rotate(mut call: RequestCtx) -> Answer {
     let id = call.id::<KeyId>("key")?;
@@ -143,7 +150,8 @@ fn shown_once(made: NewKey) -> Answer {
 
 describe! { revoke:
     params(("id" = KeyId, Path, description = "The key")),
-    responses((status = 200, description = "Revoked; refused from the next effect on", body = KeyInfo))
+    responses((status = 200, description = "Revoked; refused immediately, even in requests that \
+        have begun", body = KeyInfo))
 }
 pub(crate) async fn revoke(mut call: RequestCtx) -> Answer {
     let id = call.id::<KeyId>("key")?;

@@ -25,10 +25,15 @@ describe! { get:
     params(
         ("id" = BotName, Path, description = "The bot"),
         ("lines" = Option<u32>, Query, minimum = 1, maximum = 10000, description = "At most this many lines, 1 to 10,000; 100 when absent"),
-        ("follow" = Option<bool>, Query, description = "`true`: Server-Sent Events, first those lines, then each that comes. The id of an event is the position in the log after it, which holds through rotations. An event `gap` tells of lines that are not there any more"),
-        ("Last-Event-ID" = Option<u64>, Header, description = "With `follow`: go on after this position instead of the last lines"),
+        ("follow" = Option<bool>, Query, description = "`true`: Server-Sent Events, first those \
+            lines, then new ones. The id of an event is the position in the log after it, which \
+            stays valid through rotations. An event `gap` stands for lines that were rotated \
+            away"),
+        ("Last-Event-ID" = Option<u64>, Header, description = "With `follow`: continue after \
+            this position instead of starting with the last lines"),
     ),
-    responses((status = 200, description = "The end of its log, at most 1 MiB; or a stream of it",
+    responses((status = 200, description = "The end of the bot's log, at most 1 MiB; or a stream \
+        of the log",
         content((LogLines = "application/json"), (LogEvent = "text/event-stream"))))
 }
 pub(crate) async fn get(call: RequestCtx) -> Answer {
@@ -58,7 +63,10 @@ describe! { of_task:
         ("attempt" = Option<u32>, Query, description = "Only of this attempt"),
         ("lines" = Option<u32>, Query, minimum = 1, maximum = 10000, description = "At most this many lines, 1 to 10,000; 100 when absent"),
     ),
-    responses((status = 200, description = "The last lines about the task in the logs of its bots, as far as these were not rotated: what its programs said on standard error, and what deia notes about them. It needs the permission for bots' logs, since a program may tell of its machine there", body = TaskLog))
+    responses((status = 200, description = "The last lines about the task in the logs of its \
+        bots, unless they were rotated away: standard error of its programs, and notes of deia. \
+        The route needs the permission for bots' logs, since standard error may contain details \
+        of the machine", body = TaskLog))
 }
 pub(crate) async fn of_task(call: RequestCtx) -> Answer {
     let id: TaskId = call.id("task")?;

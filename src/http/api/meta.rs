@@ -34,7 +34,7 @@ pub(crate) async fn errors(_: RequestCtx) -> Answer {
 
 describe! { error:
     params(("code" = String, Path, description = "The code")),
-    responses((status = 200, description = "What the code means and what to do", body = ErrorEntry))
+    responses((status = 200, description = "The meaning of the code, and the remedy", body = ErrorEntry))
 }
 pub(crate) async fn error(call: RequestCtx) -> Answer {
     let name = &call.path_param("code");

@@ -13,7 +13,8 @@ use crate::{
 };
 
 describe! { metrics:
-    responses((status = 200, description = "What is counted and measured, in the OpenMetrics text format; `docs/METRICS.md` explains the names", body = String, content_type = "application/openmetrics-text"))
+    responses((status = 200, description = "The metrics, in the OpenMetrics text format; \
+        `docs/METRICS.md` explains the names", body = String, content_type = "application/openmetrics-text"))
 }
 pub(crate) async fn metrics(call: RequestCtx) -> Answer {
     let mut readings = call.hive().operations().metrics().await;

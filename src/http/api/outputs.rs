@@ -1,13 +1,29 @@
 //! The outputs of tasks, streamed.
 
-use actix_web::http::header::{HeaderName, HeaderValue};
+use std::ops::Range;
+
+use actix_web::{
+    HttpResponse,
+    http::{
+        Method, StatusCode,
+        header::{ACCEPT_RANGES, CONTENT_RANGE, ETAG, HeaderName, HeaderValue, VARY},
+    },
+};
 use deia_hive::TaskOutput;
 use deia_model::TaskId;
 
 use crate::http::{
+    api::{
+        dto::LiveOutput,
+        live_outputs::{self, Encoding},
+        sse,
+    },
     body::{
+        accept,
         answer::{Answer, with_header},
-        streams::{Over, Sink},
+        problem::Problem,
+        range::{self, Part},
+        streams::{Over, Sink, with_length},
     },
     context::RequestCtx,
     operation::describe,
@@ -15,21 +31,39 @@ use crate::http::{
 
 const ATTEMPT: HeaderName = HeaderName::from_static("deia-attempt");
 const LENGTH: HeaderName = HeaderName::from_static("deia-output-length");
+const BYTES: &str = "application/octet-stream";
 
 describe! { get:
     params(
         ("id" = TaskId, Path, description = "The task"),
-        ("offset" = Option<u64>, Query, description = "From this byte on; 0 when absent"),
-        ("attempt" = Option<u32>, Query, description = "Of this attempt; of the last one when absent. Give `Deia-Attempt` of an earlier answer to go on where it has broken off"),
-        ("follow" = Option<bool>, Query, description = "`false`: only what has been printed by now, however long the program still runs. `true` when absent"),
+        ("offset" = Option<u64>, Query, description = "First byte; 0 when absent"),
+        ("attempt" = Option<u32>, Query, description = "Number of the attempt; the last one when absent. Give `Deia-Attempt` of an interrupted answer to continue it. Without it, an event stream continues with later attempts"),
+        ("follow" = Option<bool>, Query, description = "`false`: only the output so far, without waiting for a running program. `true` when absent, and always for an event stream"),
+        ("encoding" = inline(Option<Encoding>), Query, description = "For the event stream: `utf8` sends text, with bytes that are not UTF-8 replaced; `base64` sends the bytes unchanged. `utf8` when absent"),
+        ("last_event_id" = Option<String>, Query, description = "For the event stream: `Last-Event-ID`, for clients that cannot set the header. The header has precedence"),
+        ("Last-Event-ID" = Option<String>, Header, description = "For the event stream: continue after the event with this id, `<attempt>.<offset>`"),
+        ("Range" = Option<String>, Header, description = "One range of bytes of a complete output: `bytes=a-b`, `bytes=a-` or `bytes=-n`. Any other range, and any range beside `offset`, is answered with the whole output"),
+        ("If-Range" = Option<String>, Header, description = "Answer the range only if the output has this `ETag`"),
+        ("If-None-Match" = Option<String>, Header, description = "Answer 304 if the output has this `ETag`"),
     ),
-    responses((status = 200, description = "The bytes that the task's program has printed on its standard output, and while it runs those that come, to its end. An answer that breaks off is not whole: go on with `offset` and `attempt`. Of an attempt that printed nothing the answer is empty, with `Deia-Output-Length: 0`; one whose output was not kept is 404 `output_missing`",
-        content((String = "application/octet-stream")),
-        headers(("Deia-Attempt" = u32, description = "The attempt whose output this is"),
-                ("Deia-Output-Length" = Option<u64>, description = "How long the whole output is, in bytes; absent while the program runs"))))
+    responses(
+        (status = 200, description = "The standard output of the task's program; while the program runs, the answer continues to its end. An interrupted answer is incomplete: continue with `offset` and `attempt`. If the attempt printed nothing, the answer is empty, with `Deia-Output-Length: 0`; if its output was not kept, it is 404 `output_missing`. With `Accept: text/event-stream`: Server-Sent Events, through all attempts to the end of the task (see docs/OPERATIONS.md)",
+            content((String = "application/octet-stream"), (LiveOutput = "text/event-stream")),
+            headers(("Deia-Attempt" = u32, description = "Number of the attempt"),
+                    ("Deia-Output-Length" = Option<u64>, description = "Length of the whole output in bytes; absent while the program runs"),
+                    ("ETag" = Option<String>, description = "Version of the output of an attempt that has ended"),
+                    ("Accept-Ranges" = Option<String>, description = "`bytes` once the attempt has ended"))),
+        (status = 206, description = "The range of bytes that was asked for",
+            content((String = "application/octet-stream")),
+            headers(("Content-Range" = String, description = "`bytes <first>-<last>/<length>`"))),
+        (status = 304, description = "The output has the `ETag` of `If-None-Match`"))
 }
 pub(crate) async fn get(call: RequestCtx) -> Answer {
     let id: TaskId = call.id("task")?;
+    if accept::prefers(call.request().headers(), "text/event-stream", BYTES) {
+        return live_outputs::follow(call, id).await;
+    }
+    sse::only_for_streams(&call, &live_outputs::OF_STREAMS)?;
     let offset = call.number("offset", 0..=u64::MAX, 0)?;
     let attempt = call.query::<u32>("attempt")?;
     let follow = call.query("follow")?.unwrap_or(true);
@@ -38,33 +72,66 @@ pub(crate) async fn get(call: RequestCtx) -> Answer {
         .tasks()
         .output(&call.who, id, attempt, offset)
         .await?;
-    let (attempt, whole) = (output.attempt(), !output.goes_on());
-    let length = output.length();
-    let end = if follow { u64::MAX } else { length };
-    let answer = call.streamed("application/octet-stream", move |mut sink| async move {
-        match pass_on(output, offset, end, &mut sink).await {
-            Err(Over::Stopping) => sink.break_off("the server stops").await,
-            Err(Over::Refused) => sink.break_off("the key is not accepted any more").await,
-            Ok(()) | Err(Over::Unread) => {}
-        }
-    })?;
-    let mut answer = with_header(answer, ATTEMPT, &attempt.to_string())?;
-    if whole {
-        answer
-            .headers_mut()
-            .insert(LENGTH, HeaderValue::from(length));
+    if !output.goes_on() {
+        return ended(&call, output, id, offset);
     }
-    Ok(answer)
+    let attempt = output.attempt();
+    let end = match follow {
+        true => u64::MAX,
+        false => output.length(),
+    };
+    let answer = streamed(&call, output, offset..end)?;
+    with_header(answer, ATTEMPT, &attempt.to_string())
 }
 
-/// Sends the output from `offset` to `end`. The last piece is cut at `end`.
-async fn pass_on(
-    mut output: TaskOutput,
-    offset: u64,
-    end: u64,
-    sink: &mut Sink,
-) -> Result<(), Over> {
-    let mut left = end.saturating_sub(offset);
+/// Answers with an output that does not change any more, or with a part of it.
+fn ended(call: &RequestCtx, output: TaskOutput, id: TaskId, offset: u64) -> Answer {
+    let (attempt, length) = (output.attempt(), output.length());
+    let (request, etag) = (call.request(), format!("\"{id}-{attempt}\""));
+    let with_headers = |mut answer: HttpResponse| {
+        let headers = answer.headers_mut();
+        headers.insert(LENGTH, HeaderValue::from(length));
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        headers.insert(VARY, HeaderValue::from_static("accept"));
+        let answer = with_header(answer, ATTEMPT, &attempt.to_string())?;
+        with_header(answer, ETAG, &etag)
+    };
+    if range::is_known(request.headers(), &etag) {
+        return with_headers(HttpResponse::NotModified().finish());
+    }
+    // A range of an output from an offset on would be one of another representation.
+    let part = match offset == 0 && *request.method() == Method::GET {
+        true => range::part(request.headers(), length, &etag),
+        false => Part::Whole,
+    };
+    let bytes = match &part {
+        Part::Whole => offset..length,
+        Part::Bytes(bytes) => bytes.clone(),
+        Part::Beyond => return Err(Problem::range_not_satisfiable(length)),
+    };
+    let (first, end) = (bytes.start, bytes.end);
+    let answer = streamed(call, output.starting_at(first), bytes)?;
+    let mut answer = with_headers(with_length(answer, end - first))?;
+    if part == Part::Whole {
+        return Ok(answer);
+    }
+    *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
+    let range = format!("bytes {first}-{}/{length}", end.saturating_sub(1));
+    with_header(answer, CONTENT_RANGE, &range)
+}
+
+/// Answers with these bytes of an output, the first of which it reads next.
+fn streamed(call: &RequestCtx, output: TaskOutput, bytes: Range<u64>) -> Answer {
+    let answer = call.streamed(BYTES, move |mut sink| async move {
+        let ended = pass_on(output, bytes, &mut sink).await;
+        sink.close(ended).await;
+    })?;
+    with_header(answer, VARY, "accept")
+}
+
+/// Sends the output of these bytes. The last piece is cut at their end.
+async fn pass_on(mut output: TaskOutput, bytes: Range<u64>, sink: &mut Sink) -> Result<(), Over> {
+    let mut left = bytes.end.saturating_sub(bytes.start);
     while left > 0 {
         match sink.wait(output.next()).await? {
             Ok(Some(mut piece)) => {

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use deia_model::text::{SECRET_NAME, text};
+use deia_model::{
+    ExternalAction,
+    text::{SECRET_NAME, short_text, text},
+};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{RefOr, Schema, schema::AnyOfBuilder},
@@ -24,6 +27,31 @@ impl PartialSchema for ETagOrAny {
 impl ToSchema for ETagOrAny {
     fn name() -> Cow<'static, str> {
         "ETagOrAny".into()
+    }
+}
+
+/// A filter by action.
+pub(crate) struct ActionOrKind;
+
+impl ActionOrKind {
+    /// Maximum length, as that of an action of another system.
+    pub(crate) const MAX_LENGTH: usize = ExternalAction::MAX_LENGTH;
+}
+
+impl PartialSchema for ActionOrKind {
+    fn schema() -> RefOr<Schema> {
+        short_text(
+            Self::MAX_LENGTH,
+            "An action such as `bot.crashed`, or a kind of action such as `bot`.",
+            r"^[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*$",
+            "bot.crashed",
+        )
+    }
+}
+
+impl ToSchema for ActionOrKind {
+    fn name() -> Cow<'static, str> {
+        "ActionOrKind".into()
     }
 }
 
@@ -53,6 +81,8 @@ parameters! {
     Any: "`*`.", r"^\*$", "*";
     /// A filter by metadata.
     KeyAndText: "A key, `:`, and the value as text. A `:` in the key is written `\\:`, a `\\` as `\\\\`.", r"^(?:[^\\:]|\\[\s\S])*:[\s\S]*$", "customer:4711";
+    /// A filter by label.
+    KeyAndValue: "A key, `=`, and the value.", r"^[^=]+=[\s\S]*$", "team=core";
     /// The name of a stored secret.
     SecretName: "The name of a stored secret.", SECRET_NAME, "anthropic";
 }

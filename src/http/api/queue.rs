@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use deia_model::{
-    BotName, Changed, Drained, EndReason, Page, Priority, QueueStatus, Task, TaskType,
-};
+use deia_model::{Changed, Drained, Page, QueueStatus, Task, TaskType};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -12,7 +10,6 @@ use crate::http::{
     api::{
         filter,
         filter::{Failed, Filters, Selection, Waiting, wrong},
-        parameters::KeyAndText,
     },
     body::{
         answer::{Answer, ok},
@@ -62,7 +59,7 @@ pub(crate) struct DrainBody {
 }
 
 describe! { get:
-    responses((status = 200, description = "How the queue stands", body = QueueStatus))
+    responses((status = 200, description = "The state of the queue", body = QueueStatus))
 }
 pub(crate) async fn get(call: RequestCtx) -> Answer {
     ok(&call.hive().queue().status().await?)
@@ -70,7 +67,8 @@ pub(crate) async fn get(call: RequestCtx) -> Answer {
 
 describe! { pause:
     request_body = PauseBody,
-    responses((status = 200, description = "How the queue stands; no task of what is paused is started any more", body = QueueStatus))
+    responses((status = 200, description = "The state of the queue; no paused task is started \
+        any more", body = QueueStatus))
 }
 pub(crate) async fn pause(mut call: RequestCtx) -> Answer {
     let Object(PauseBody { task_type, reason }) = call.body().await?;
@@ -84,7 +82,7 @@ pub(crate) async fn pause(mut call: RequestCtx) -> Answer {
 
 describe! { resume:
     request_body = ResumeBody,
-    responses((status = 200, description = "How the queue stands", body = QueueStatus))
+    responses((status = 200, description = "The state of the queue", body = QueueStatus))
 }
 pub(crate) async fn resume(mut call: RequestCtx) -> Answer {
     let Object(ResumeBody { task_type }) = call.body().await?;
@@ -94,7 +92,8 @@ pub(crate) async fn resume(mut call: RequestCtx) -> Answer {
 
 describe! { drain:
     request_body = DrainBody,
-    responses((status = 200, description = "Whether nothing of it runs any more", body = Drained))
+    responses((status = 200, description = "The state of the queue, and whether all its tasks \
+        have ended", body = Drained))
 }
 pub(crate) async fn drain(mut call: RequestCtx) -> Answer {
     let Object(body) = call.body::<Object<DrainBody>>().await?;
@@ -117,7 +116,7 @@ pub(crate) async fn drain(mut call: RequestCtx) -> Answer {
 
 describe! { purge:
     request_body = Filters<Waiting>,
-    responses((status = 200, description = "How many waiting tasks were cancelled", body = Changed))
+    responses((status = 200, description = "Number of cancelled tasks", body = Changed))
 }
 pub(crate) async fn purge(mut call: RequestCtx) -> Answer {
     let Object(filters) = call.body::<Object<Filters<Waiting>>>().await?;
@@ -130,18 +129,9 @@ pub(crate) async fn purge(mut call: RequestCtx) -> Answer {
 
 describe! { dead:
     params(
-        ("type" = Option<TaskType>, Query, description = "Only those of this type"),
-        ("priority" = Option<Priority>, Query, description = "Only those of this priority"),
-        ("bot" = Option<BotName>, Query, description = "Only those that this bot had last"),
-        ("submitter" = Option<String>, Query, description = "Only those that this user submitted"),
-        ("reason" = Option<EndReason>, Query, description = "Only those that failed for this reason: `attempts`, `poison`, `expired`, `dependency`"),
-        ("tag" = Option<Vec<String>>, Query, description = "Only those with this tag; may be there more than once"),
-        ("metadata" = Option<Vec<KeyAndText>>, Query, description = "Only those with this `key:value` in their metadata; may be there more than once"),
-        ("dedup_key" = Option<String>, Query, description = "Only those with this `dedup_key`"),
-        ("created_after" = Option<String>, Query, format = DateTime, description = "Only those accepted then or later"),
-        ("created_before" = Option<String>, Query, format = DateTime, description = "Only those accepted before"),
+        filter::InQuery,
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "At most this many, 1 to 1,000; 100 when absent"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the previous page"),
     ),
     responses((status = 200, description = "Failed tasks without their content, newest first. A page may be short, or empty, and have a `next_cursor` all the same", body = Page<Task>))
 }
@@ -152,7 +142,7 @@ pub(crate) async fn dead(call: RequestCtx) -> Answer {
 
 describe! { requeue:
     request_body = Selection<Failed>,
-    responses((status = 200, description = "How many failed tasks were put back into the queue", body = Changed))
+    responses((status = 200, description = "Number of tasks that were put back into the queue", body = Changed))
 }
 pub(crate) async fn requeue(mut call: RequestCtx) -> Answer {
     let body = call.bytes().await?;

@@ -4,6 +4,7 @@
 //! The schemas of the model come with the model; here are those that only the wire has,
 //! each with its example.
 
+mod audit;
 mod page;
 
 use std::sync::LazyLock;
@@ -12,7 +13,10 @@ use deia_client::{
     BatchAccepted, CreatedKey, LogLines, NewKeyRequest, SchemaEntry, SchemaList, SupervisorNode,
     TaskState, WhoAmI,
 };
-use deia_model::{SCHEMA_VERSION, TaskLog, schema::Entity};
+use deia_model::{
+    DeliveryDetail, EventType, NewWebhook, Replay, SCHEMA_VERSION, TaskLog, TestDelivery,
+    WebhookChange, WebhookWithSecret, schema::Entity,
+};
 pub use page::data_model_page;
 use serde_json::{Value, json};
 
@@ -34,6 +38,7 @@ pub fn entities() -> Result<&'static [Entity], &'static serde_json::Error> {
     static ALL: LazyLock<Result<Vec<Entity>, serde_json::Error>> = LazyLock::new(|| {
         let mut all = deia_model::entities()?;
         all.extend(of_the_wire()?);
+        all.extend(audit::entities()?);
         Ok(all)
     });
     ALL.as_deref()
@@ -74,6 +79,13 @@ fn of_the_wire() -> Result<Vec<Entity>, serde_json::Error> {
         Entity::of_input::<NewKeyRequest>("NewKey", &new_key())?,
         Entity::of_input::<CreatedKey>("CreatedKey", &created_key())?,
         Entity::of_input::<WhoAmI>("WhoAmI", &who_am_i())?,
+        Entity::of_input::<NewWebhook>("NewWebhook", &new_webhook())?,
+        Entity::of_input::<WebhookChange>("WebhookChange", &json!({"events": ["task", "alert"]}))?,
+        Entity::of_input::<WebhookWithSecret>("WebhookWithSecret", &webhook_with_secret())?,
+        Entity::of_input::<DeliveryDetail>("DeliveryDetail", &delivery_detail())?,
+        Entity::of_input::<TestDelivery>("TestDelivery", &test_delivery())?,
+        Entity::of_input::<Replay>("Replay", &replay())?,
+        Entity::of_input::<EventType>("EventType", &event_type())?,
         Entity::of_input::<SupervisorNode>("SupervisorNode", &supervisor_node())?,
         Entity::of_input::<ProblemBody<'static>>("Problem", &problem())?,
     ])
@@ -81,6 +93,8 @@ fn of_the_wire() -> Result<Vec<Entity>, serde_json::Error> {
 
 const TASK: &str = "task_01h455vb4pex5vsknk084sn02q";
 const KEY: &str = "key_01h455vb4pex5vsknk084sn02q";
+const WEBHOOK: &str = "webhook_01h455vb4pex5vsknk084sn02q";
+const MESSAGE: &str = "msg_01h455vb4pex5vsknk084sn02q";
 
 fn task_state() -> Value {
     json!({
@@ -126,6 +140,62 @@ fn who_am_i() -> Value {
     })
 }
 
+fn new_webhook() -> Value {
+    json!({
+        "url": "https://hooks.example.com/deia", "description": "failed builds",
+        "events": ["task.failed"], "task_types": ["development"], "tags": ["nightly"],
+        "owners": ["ci"], "headers": {"x-team": "billing"}, "signatures": ["v1"],
+        "concurrency": 4, "rate_per_second": 50,
+    })
+}
+
+fn webhook_with_secret() -> Value {
+    json!({
+        "id": WEBHOOK, "url": "https://hooks.example.com/deia", "description": "failed builds",
+        "events": ["task.failed"], "task_types": [], "tags": [], "owners": [],
+        "headers": ["x-team"], "signatures": ["v1"], "owner": "ci", "status": "enabled",
+        "failures_in_a_row": 0, "waiting": 0, "lag_ms": 0, "missed": [], "version": 1,
+        "created_at": "2026-11-20T08:30:00.000Z", "changed_at": "2026-11-20T08:30:00.000Z",
+        "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    })
+}
+
+fn attempt() -> Value {
+    json!({
+        "attempt": 1, "at": "2026-11-20T08:30:00.000Z", "duration_ms": 38, "status": 503,
+        "error": "the endpoint answered 503", "response": "overloaded",
+        "response_truncated": false,
+    })
+}
+
+fn delivery_detail() -> Value {
+    json!({
+        "id": MESSAGE, "type": "task.failed", "state": "waiting", "attempts": 1,
+        "first_attempt_at": "2026-11-20T08:30:00.000Z",
+        "last_attempt_at": "2026-11-20T08:30:00.000Z",
+        "next_attempt_at": "2026-11-20T08:30:05.000Z", "tries": [attempt()],
+    })
+}
+
+fn test_delivery() -> Value {
+    json!({"id": MESSAGE, "delivered": false, "attempt": attempt()})
+}
+
+fn replay() -> Value {
+    json!({
+        "id": "replay_01h455vb4pex5vsknk084sn02q", "from": "2026-11-20T06:00:00.000Z",
+        "to": "2026-11-20T08:30:00.000Z", "state": "running", "progress_percent": 40.0,
+        "delivered": 119, "failed": 1, "actor": "ci", "started_at": "2026-11-20T08:30:00.000Z",
+    })
+}
+
+fn event_type() -> Value {
+    json!({
+        "type": "task.failed", "description": "A task failed and has no attempts left.",
+        "example": {"type": "task.failed", "timestamp": "2026-11-20T08:30:00.000Z", "data": {}},
+    })
+}
+
 fn supervisor_node() -> Value {
     json!({
         "name": "scheduler", "path": "hive/core/scheduler", "kind": "worker", "strategy": null,
@@ -146,7 +216,7 @@ fn problem() -> Value {
 }
 
 describe! { list:
-    responses((status = 200, description = "What there are schemas of", body = SchemaList))
+    responses((status = 200, description = "The names of all schemas", body = SchemaList))
 }
 pub(crate) async fn list(_: RequestCtx) -> Answer {
     let entities = entities().map_err(|error| Problem::internal(error.to_string()))?;

@@ -28,8 +28,10 @@ use crate::{
 };
 
 describe! { open:
-    params(("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key opens one session only. Its cookie is shown once, so a repetition is answered with 409 and the id of the session")),
-    responses((status = 201, description = "Opened; the cookie that stands for the key from now on is in Set-Cookie", body = SessionView))
+    params(("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible \
+        ASCII characters: the same key opens one session only. The cookie is sent once, so a \
+        repetition is answered with 409 and the id of the session")),
+    responses((status = 201, description = "Opened; the cookie of the session is in Set-Cookie", body = SessionView))
 }
 pub(crate) async fn open(mut call: RequestCtx) -> Answer {
     call.no_body().await?;
@@ -71,7 +73,7 @@ pub(crate) async fn get(call: RequestCtx) -> Answer {
 }
 
 describe! { end:
-    responses((status = 204, description = "Ended: its cookie is refused from the next effect on"))
+    responses((status = 204, description = "Ended; the cookie is refused immediately"))
 }
 pub(crate) async fn end(mut call: RequestCtx) -> Answer {
     call.no_body().await?;
@@ -88,7 +90,8 @@ pub(crate) async fn list(call: RequestCtx) -> Answer {
 }
 
 describe! { end_all:
-    responses((status = 200, description = "All sessions of the caller's user have ended, this one among them", body = EndedSessions))
+    responses((status = 200, description = "All sessions of the caller's user have ended, \
+        including this one", body = EndedSessions))
 }
 pub(crate) async fn end_all(mut call: RequestCtx) -> Answer {
     call.no_body().await?;
@@ -102,7 +105,7 @@ pub(crate) async fn end_all(mut call: RequestCtx) -> Answer {
 }
 
 describe! { end_of_user:
-    params(("id" = String, Path, description = "The user, also one of an issuer (issuer:user)")),
+    params(("id" = String, Path, description = "The user, or a user of an issuer (issuer:user)")),
     responses((status = 200, description = "All sessions of that user have ended", body = EndedSessions))
 }
 pub(crate) async fn end_of_user(mut call: RequestCtx) -> Answer {

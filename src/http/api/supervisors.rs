@@ -27,7 +27,8 @@ pub(crate) struct SuspendBody {
 }
 
 describe! { arbiters:
-    responses((status = 200, description = "The threads that actors run on, that of the supervisors first", body = Items<Arbiter>))
+    responses((status = 200, description = "The threads that actors run on, the thread of the \
+        supervisors first", body = Items<Arbiter>))
 }
 pub(crate) async fn arbiters(call: RequestCtx) -> Answer {
     ok(&Items {
@@ -63,7 +64,7 @@ pub(crate) async fn node(call: RequestCtx) -> Answer {
 
 describe! { restart:
     params(("path" = String, Path, description = "Names from the root on, separated by `/`, such as `hive/core/scheduler`")),
-    responses((status = 200, description = "It was restarted, with all below it", body = SupervisorNode))
+    responses((status = 200, description = "The part was restarted, with all below it", body = SupervisorNode))
 }
 pub(crate) async fn restart(call: RequestCtx) -> Answer {
     act(call, PartAction::Restart).await
@@ -72,7 +73,7 @@ pub(crate) async fn restart(call: RequestCtx) -> Answer {
 describe! { suspend:
     params(("path" = String, Path, description = "Names from the root on, separated by `/`, such as `hive/core/scheduler`")),
     request_body(content = SuspendBody, description = "None, or the reason"),
-    responses((status = 200, description = "It is stopped on purpose; its place is kept", body = SupervisorNode))
+    responses((status = 200, description = "The part is suspended; its place is kept", body = SupervisorNode))
 }
 pub(crate) async fn suspend(mut call: RequestCtx) -> Answer {
     let body = call.optional_bytes().await?;

@@ -10,21 +10,22 @@ use crate::http::{
 };
 
 describe! { status:
-    responses((status = 200, description = "How the whole hive stands", body = SystemStatus))
+    responses((status = 200, description = "The state of the hive", body = SystemStatus))
 }
 pub(crate) async fn status(call: RequestCtx) -> Answer {
     ok(&call.hive().operations().status().await?)
 }
 
 describe! { health:
-    responses((status = 200, description = "What is wrong, and the measurements behind it", body = HealthMetrics))
+    responses((status = 200, description = "The problems, and the measurements behind them", body = HealthMetrics))
 }
 pub(crate) async fn health(call: RequestCtx) -> Answer {
     ok(&call.hive().operations().health().await?)
 }
 
 describe! { restart:
-    responses((status = 202, description = "It restarts in place; `started_at` changes when it has", body = SystemStatus))
+    responses((status = 202, description = "The restart in place has begun; `started_at` changes \
+        when it is done", body = SystemStatus))
 }
 pub(crate) async fn restart(mut call: RequestCtx) -> Answer {
     call.no_body().await?;

@@ -9,16 +9,12 @@ use actix_web::{
 use deia_client::{BatchAccepted, Items, TaskState};
 use deia_hive::{HiveError, Submission};
 use deia_model::{
-    BotName, EndReason, Event, NewTask, Page, Priority, Submitted, Task, TaskExplanation, TaskId,
-    TaskResult, TaskStatus, TaskType, Violation,
+    Event, NewTask, Page, Submitted, Task, TaskExplanation, TaskId, TaskResult, TaskStatus,
+    Violation,
 };
 
 use crate::http::{
-    api::{
-        dto::TaskBatch,
-        filter,
-        parameters::{IdempotencyKey, KeyAndText},
-    },
+    api::{dto::TaskBatch, filter, parameters::IdempotencyKey},
     body::{
         answer::{Answer, json, ok, with_header, with_replayed},
         json::decode,
@@ -115,19 +111,10 @@ fn in_batch_of_one(error: HiveError) -> Problem {
 
 describe! { list:
     params(
-        ("status" = Option<TaskStatus>, Query, description = "Only those in this status"),
-        ("type" = Option<TaskType>, Query, description = "Only those of this type"),
-        ("priority" = Option<Priority>, Query, description = "Only those of this priority"),
-        ("bot" = Option<BotName>, Query, description = "Only those that this bot has, or had last"),
-        ("submitter" = Option<String>, Query, description = "Only those that this user submitted"),
-        ("reason" = Option<EndReason>, Query, description = "Only those that failed or were cancelled for this reason: `attempts`, `poison`, `expired`, `dependency`, `cancelled`"),
-        ("tag" = Option<Vec<String>>, Query, description = "Only those with this tag; may be there more than once"),
-        ("metadata" = Option<Vec<KeyAndText>>, Query, description = "Only those with this `key:value` in their metadata; may be there more than once"),
-        ("dedup_key" = Option<String>, Query, description = "Only those with this `dedup_key`"),
-        ("created_after" = Option<String>, Query, format = DateTime, description = "Only those accepted then or later"),
-        ("created_before" = Option<String>, Query, format = DateTime, description = "Only those accepted before"),
+        ("status" = Option<TaskStatus>, Query, description = "Only tasks in this status"),
+        filter::InQuery,
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "At most this many, 1 to 1,000; 100 when absent"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the previous page"),
     ),
     responses((status = 200, description = "Tasks without their content, newest first. A page may be short, or empty, and have a `next_cursor` all the same", body = Page<Task>))
 }
@@ -157,7 +144,8 @@ pub(crate) async fn status(call: RequestCtx) -> Answer {
 describe! { result:
     params(
         ("id" = TaskId, Path, description = "The task"),
-        ("wait_ms" = Option<u64>, Query, description = "How long to wait for the end of the task, in milliseconds, up to `server.max_wait`; 0 when absent"),
+        ("wait_ms" = Option<u64>, Query, description = "Time to wait for the end of the task, in \
+            milliseconds, up to `server.max_wait`; 0 when absent"),
     ),
     responses((status = 200, description = "The result of the task", body = TaskResult))
 }
@@ -176,7 +164,8 @@ pub(crate) async fn result(call: RequestCtx) -> Answer {
 
 describe! { cancel:
     params(("id" = TaskId, Path, description = "The task")),
-    responses((status = 200, description = "The task as it now stands; one that runs is `cancelled` once its bot has ended it. Without `task:read`: without its content, metadata and result", body = Task))
+    responses((status = 200, description = "The changed task; a running one is `cancelled` once \
+        its bot has ended it. Without `task:read` it has no content, metadata and result", body = Task))
 }
 pub(crate) async fn cancel(mut call: RequestCtx) -> Answer {
     let id = call.id("task")?;
@@ -186,7 +175,8 @@ pub(crate) async fn cancel(mut call: RequestCtx) -> Answer {
 
 describe! { retry:
     params(("id" = TaskId, Path, description = "The task")),
-    responses((status = 200, description = "The task as it now stands. Without `task:read`: without its content, metadata and result", body = Task))
+    responses((status = 200, description = "The changed task. Without `task:read` it has no \
+        content, metadata and result", body = Task))
 }
 pub(crate) async fn retry(mut call: RequestCtx) -> Answer {
     let id = call.id("task")?;
@@ -208,7 +198,10 @@ pub(crate) async fn erase(mut call: RequestCtx) -> Answer {
 
 describe! { events:
     params(("id" = TaskId, Path, description = "The task")),
-    responses((status = 200, description = "What happened to the task, oldest first, at most the last 1,000 events. Events past `events.retention` are left out. For a caller who sees only its own tasks `seq` counts within the task from 1, and stays the same when earlier events are left out", body = Items<Event>))
+    responses((status = 200, description = "The events of the task, oldest first, at most the \
+        last 1,000. Events past `events.retention` are left out. For a caller who sees only its \
+        own tasks `seq` counts within the task from 1, and stays the same when earlier events \
+        are left out", body = Items<Event>))
 }
 pub(crate) async fn events(call: RequestCtx) -> Answer {
     let items = call
@@ -221,7 +214,7 @@ pub(crate) async fn events(call: RequestCtx) -> Answer {
 
 describe! { explain:
     params(("id" = TaskId, Path, description = "The task")),
-    responses((status = 200, description = "What holds the task, if anything does", body = TaskExplanation))
+    responses((status = 200, description = "The reasons for which the task waits, if it does", body = TaskExplanation))
 }
 pub(crate) async fn explain(call: RequestCtx) -> Answer {
     let id = call.id("task")?;

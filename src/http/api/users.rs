@@ -12,7 +12,7 @@ use crate::http::{
     api::parameters::{ETagOrAny, IdempotencyKey},
     body::{
         answer::{Answer, ok, with_header, with_replayed},
-        etag::{Precondition, versioned},
+        etag::versioned,
         json::decode,
         problem::{Problem, refuse_secret},
     },
@@ -31,7 +31,7 @@ pub(crate) async fn list(call: RequestCtx) -> Answer {
 describe! { create:
     params(("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key and body give the same answer, once")),
     request_body = NewUserRequest,
-    responses((status = 201, description = "Made; the user has no key yet", body = User,
+    responses((status = 201, description = "Created; the user has no key yet", body = User,
         headers(("ETag" = String, description = "The version of the user"),
                 ("Location" = String, description = "The user"),
                 ("Idempotency-Replayed" = Option<bool>, description = "`true`: this repeats an earlier answer"))))
@@ -64,10 +64,11 @@ pub(crate) async fn get(call: RequestCtx) -> Answer {
 describe! { change:
     params(
         ("id" = String, Path, description = "The user"),
-        ("If-Match" = Option<ETagOrAny>, Header, description = "The ETag on which the change is made; `*`: any"),
+        ("If-Match" = Option<ETagOrAny>, Header, description = "ETag of the version to change; \
+            `*`: any"),
     ),
     request_body = UserChangeRequest,
-    responses((status = 200, description = "Changed; holds for all keys of the user from the next effect on", body = User,
+    responses((status = 200, description = "Changed; applies immediately to all keys of the user", body = User,
         headers(("ETag" = String, description = "The version of the user"))))
 }
 pub(crate) async fn change(mut call: RequestCtx) -> Answer {
@@ -85,9 +86,12 @@ pub(crate) async fn change(mut call: RequestCtx) -> Answer {
 describe! { delete:
     params(
         ("id" = String, Path, description = "The user"),
-        ("If-Match" = Option<ETagOrAny>, Header, description = "The ETag on which the user is removed; `*`: any"),
+        ("If-Match" = Option<ETagOrAny>, Header, description = "ETag of the version to remove; \
+            `*`: any"),
     ),
-    responses((status = 204, description = "Removed with all keys, which are refused from the next effect on; the tasks of the user stay, and nobody gets the name while there are any"))
+    responses((status = 204, description = "Removed with all keys, which are refused \
+        immediately; the tasks of the user stay, and the name cannot be used again while there \
+        are any"))
 }
 pub(crate) async fn delete(mut call: RequestCtx) -> Answer {
     call.no_body().await?;
@@ -102,21 +106,7 @@ pub(crate) async fn delete(mut call: RequestCtx) -> Answer {
 
 /// Returns the version on which a user is changed or removed.
 async fn expected_version(call: &RequestCtx) -> Result<Option<u64>, Problem> {
-    match call.precondition()? {
-        Precondition::Version(0) => Err(Problem::header(
-            "If-None-Match",
-            "is not taken by this route",
-        )),
-        precondition => {
-            let current = async || {
-                Ok(call
-                    .hive()
-                    .access()
-                    .user(&call.path_param("id"))
-                    .await?
-                    .version)
-            };
-            precondition.version(current).await
-        }
-    }
+    let (hive, name) = (call.hive(), &call.path_param("id"));
+    let current = async || Ok(hive.access().user(name).await?.version);
+    call.precondition()?.of_existing(current).await
 }

@@ -43,6 +43,24 @@ impl Precondition {
             },
         }
     }
+
+    /// Returns the version that a resource must have to be changed or removed; `None`
+    /// when any will do.
+    ///
+    /// # Errors
+    /// [`Code::InvalidHeader`] for `If-None-Match`, and those of [`Self::version`].
+    pub(crate) async fn of_existing(
+        self,
+        current: impl AsyncFnOnce() -> Result<u64, HiveError>,
+    ) -> Result<Option<u64>, Problem> {
+        match self {
+            Self::Version(0) => Err(Problem::header(
+                "If-None-Match",
+                "is not allowed for this route",
+            )),
+            precondition => precondition.version(current).await,
+        }
+    }
 }
 
 /// Returns the JSON of a resource, with its version as `ETag`.

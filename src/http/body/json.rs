@@ -149,7 +149,7 @@ pub(crate) fn expect_json(request: &HttpRequest) -> Result<(), Problem> {
         }
         None => Err(Problem::new(
             Code::UnsupportedMediaType,
-            "the body comes without a Content-Type",
+            "the body has no Content-Type",
         )),
     }
 }

@@ -1,18 +1,18 @@
 //! Problems, in the form of RFC 9457.
 
+mod credentials;
+
 use std::{borrow::Cow, time::Duration};
 
 use actix_web::{
     HttpResponse,
     http::header::{
-        ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+        ALLOW, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+        WWW_AUTHENTICATE,
     },
 };
 use deia_framer::FramingFault;
-use deia_hive::{
-    HiveError,
-    access::{AuthError, AuthFailure, TokenError},
-};
+use deia_hive::{HiveError, config::Config};
 use deia_ledger::Rejection;
 use deia_model::{Permission, Principal, Violation};
 use serde::Serialize;
@@ -164,7 +164,7 @@ impl Problem {
             "this needs the permission {}, which {} does not have",
             permission.as_str(),
             match who.role.may(permission) {
-                true => "the key, as narrow as it was made,".to_owned(),
+                true => "the key, with the scopes that it was created with,".to_owned(),
                 false => format!("the role {}", who.role),
             }
         );
@@ -200,6 +200,16 @@ impl Problem {
             "this caller's budget of requests is used up",
         );
         problem.0.header = Some(retry_after(wait));
+        problem
+    }
+
+    /// Reports a range that an output of that length does not have.
+    pub fn range_not_satisfiable(length: u64) -> Self {
+        let mut problem = Self::from(HiveError::BeyondOutput { length });
+        // Digits are visible ASCII.
+        if let Ok(value) = HeaderValue::from_str(&format!("bytes */{length}")) {
+            problem.0.header = Some((CONTENT_RANGE, value));
+        }
         problem
     }
 
@@ -279,19 +289,25 @@ fn usual_header(code: Code) -> Option<(HeaderName, HeaderValue)> {
         | Code::TokenExpired
         | Code::UserInactive => Some((WWW_AUTHENTICATE, CHALLENGE_INVALID)),
         Code::Overloaded | Code::ReadTimeout => Some(retry_after(RETRY_OVERLOADED)),
-        Code::Unavailable | Code::OutcomeUnknown | Code::Unhealthy | Code::IssuerUnavailable => {
-            Some(retry_after(RETRY_UNAVAILABLE))
-        }
+        Code::Unavailable
+        | Code::FeatureSuspended
+        | Code::AuditUnavailable
+        | Code::OutcomeUnknown
+        | Code::Unhealthy
+        | Code::IssuerUnavailable => Some(retry_after(RETRY_UNAVAILABLE)),
         _ => None,
     }
 }
 
 impl Problem {
     /// Adds `Retry-After` where the time is a setting.
-    pub(crate) fn with_retry_after(mut self, queue: Duration) -> Self {
-        if matches!(self.0.code, Code::QueueShareUsedUp | Code::QueueFull) {
-            self.0.header = Some(retry_after(queue));
-        }
+    pub(crate) fn with_retry_after(mut self, config: &Config) -> Self {
+        let wait = match self.0.code {
+            Code::QueueShareUsedUp | Code::QueueFull => config.tasks.retry_after,
+            Code::InboxFull => config.messaging.retry_after,
+            _ => return self,
+        };
+        self.0.header = Some(retry_after(wait));
         self
     }
 }
@@ -335,63 +351,37 @@ impl From<deia_framer::FramingError> for Problem {
     }
 }
 
-impl From<AuthFailure> for Problem {
-    fn from(denied: AuthFailure) -> Self {
-        let code = match denied.why {
-            AuthError::Malformed(_) => Code::KeyMalformed,
-            AuthError::Unknown => Code::KeyUnknown,
-            AuthError::Revoked => Code::KeyRevoked,
-            AuthError::Expired | AuthError::Replaced { .. } => Code::KeyExpired,
-            AuthError::SessionOver => Code::SessionOver,
-            AuthError::Token(error) => token_code(error),
-            AuthError::UserInactive => Code::UserInactive,
-            AuthError::Address => Code::AddressNotAllowed,
-        };
-        let mut problem = Self::new(code, denied.why.to_string());
-        if let AuthError::Token(TokenError::Unavailable(wait)) = denied.why {
-            problem.0.header = Some(retry_after(wait));
-        }
-        problem
-    }
-}
-
-fn token_code(error: TokenError) -> Code {
-    match error {
-        TokenError::Malformed(_) => Code::TokenMalformed,
-        TokenError::Expired => Code::TokenExpired,
-        TokenError::NoRole => Code::TokenWithoutRole,
-        TokenError::Unavailable(_) => Code::IssuerUnavailable,
-        TokenError::Algorithm
-        | TokenError::Issuer
-        | TokenError::Key
-        | TokenError::Signature
-        | TokenError::Claim(..)
-        | TokenError::NotYetValid => Code::TokenRefused,
-    }
-}
-
 impl From<HiveError> for Problem {
     fn from(error: HiveError) -> Self {
         let code = match error {
             HiveError::NotFound { kind, id } => return Self::not_found(kind, &id),
             HiveError::Invalid(violations) => return Self::invalid(violations),
             HiveError::Internal(cause) => return Self::internal(cause),
-            HiveError::MayNotGive(permission) => {
+            HiveError::MayNotGive(permission) | HiveError::NotOwnInbox(permission) => {
                 let mut problem = Self::new(Code::PermissionDenied, error.to_string());
                 problem.0.permission = Some(permission);
                 return problem;
             }
             HiveError::BeyondOwnKey(_) => Code::PermissionDenied,
             HiveError::TaskNotFinished { .. } => Code::TaskNotFinished,
+            HiveError::StaleLease { .. } => Code::StaleLease,
+            HiveError::WrongExecutor { .. } => Code::WrongExecutor,
+            HiveError::OutputGap { .. } => Code::OutputGap,
+            HiveError::OutputsFull => Code::StorageFull,
+            HiveError::OutputTooLarge { .. } => Code::OutputTooLarge,
             HiveError::NoOutput(_) => Code::NoOutput,
             HiveError::OutputMissing(_) => Code::OutputMissing,
             HiveError::BeyondOutput { .. } => Code::BeyondOutput,
+            HiveError::BadEventId(_) => Code::BadEventId,
+            HiveError::BotTakesNoInput(_) => Code::BotTakesNoInput,
             HiveError::BadCursor => Code::BadCursor,
             HiveError::RestartRefused(_) => Code::RestartRefused,
             HiveError::PartRefused(_) => Code::PartRefused,
             HiveError::StorageFull(_) => Code::StorageFull,
             HiveError::Overloaded => Code::Overloaded,
             HiveError::ReadTimeout => Code::ReadTimeout,
+            HiveError::FeatureSuspended { .. } => Code::FeatureSuspended,
+            HiveError::AuditUnavailable(_) => Code::AuditUnavailable,
             HiveError::Unavailable(_) | HiveError::DataGone(_) => Code::Unavailable,
             HiveError::OutcomeUnknown => Code::OutcomeUnknown,
             HiveError::Refused(ref refusal) => rejection_code(refusal),
@@ -410,7 +400,18 @@ fn rejection_code(refusal: &Rejection) -> Code {
         | Rejection::NoSuchKey(_)
         | Rejection::NoSuchUser(_)
         | Rejection::NoSuchAlert(_)
-        | Rejection::NoSuchSecret(_) => Code::NotFound,
+        | Rejection::NoSuchSecret(_)
+        | Rejection::NoSuchWebhook(_)
+        | Rejection::NoSuchDelivery(_)
+        | Rejection::NoSuchReplay(_)
+        | Rejection::NoSuchMessage(_)
+        | Rejection::NoSuchSession(_) => Code::NotFound,
+        Rejection::TooManySessions { .. } => Code::TooManySessions,
+        Rejection::MessageIsOver { .. } => Code::MessageIsOver,
+        Rejection::InboxFull { .. } => Code::InboxFull,
+        Rejection::TooManyWebhooks(_) => Code::WebhookLimitReached,
+        Rejection::WebhookDisabled(_) => Code::WebhookDisabled,
+        Rejection::ReplayRunning(_) => Code::ReplayRunning,
         Rejection::TaskIsFinal { .. } => Code::TaskIsFinal,
         Rejection::TaskIsRunning(_) => Code::TaskIsRunning,
         Rejection::TaskIsUnfinished { .. } => Code::TaskIsUnfinished,

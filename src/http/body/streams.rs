@@ -5,18 +5,21 @@ use std::{
     hash::Hash,
     io,
     net::IpAddr,
-    sync::Arc,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use actix_web::{
     HttpResponse,
-    body::BodyStream,
+    body::{BodySize, BodyStream, BoxBody, MessageBody},
     http::header::{CONTENT_TYPE, HeaderValue},
     web::Bytes,
 };
 use deia_hive::Hive;
 use deia_model::{Principal, Timestamp};
+use futures_util::Stream;
 use tokio::sync::{mpsc, watch};
 
 use crate::http::{
@@ -81,8 +84,10 @@ impl StreamSlots {
 /// The reason why a stream ends early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Over {
-    /// The reader left, or reads too slowly.
+    /// The reader left.
     Unread,
+    /// The reader takes nothing, or not fast enough.
+    Slow,
     /// The server stops.
     Stopping,
     /// The reader would not be let in any more.
@@ -177,9 +182,20 @@ async fn certificate_over(certificate: &mut Option<ClientCert>) {
     }
 }
 
+/// A slot for a stream, with all else that the stream needs.
+pub(crate) struct StreamPlace {
+    pub(crate) slot: StreamSlot,
+    pub(crate) reader: Reader,
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+/// The last piece of a stream, which needs no capacity.
+type LastPiece = Arc<Mutex<Option<Bytes>>>;
+
 /// The writing end of a stream.
 pub(crate) struct Sink {
     pieces: mpsc::Sender<io::Result<Bytes>>,
+    last: LastPiece,
     stopping: watch::Receiver<bool>,
     sent: Instant,
     reader: Reader,
@@ -189,8 +205,18 @@ pub(crate) struct Sink {
 impl Sink {
     /// Sends a piece as soon as the reader has capacity for it.
     pub(crate) async fn send(&mut self, piece: impl Into<Bytes>) -> Result<(), Over> {
+        self.send_within(piece, SLOW_READER_AFTER).await
+    }
+
+    /// Sends a piece like [`send`](Self::send), to a reader that takes earlier ones in that
+    /// time. A piece that the reader has no capacity for is not sent at all.
+    pub(crate) async fn send_within(
+        &mut self,
+        piece: impl Into<Bytes>,
+        limit: Duration,
+    ) -> Result<(), Over> {
         self.reader.may_go_on()?;
-        let sending = tokio::time::timeout(SLOW_READER_AFTER, self.pieces.send(Ok(piece.into())));
+        let sending = tokio::time::timeout(limit, self.pieces.send(Ok(piece.into())));
         tokio::select! {
             biased;
             sent = sending => match sent {
@@ -198,7 +224,8 @@ impl Sink {
                     self.sent = Instant::now();
                     Ok(())
                 }
-                _ => Err(Over::Unread),
+                Ok(Err(_)) => Err(Over::Unread),
+                Err(_) => Err(Over::Slow),
             },
             _ = self.stopping.wait_for(|stopping| *stopping) => Err(Over::Stopping),
             over = self.reader.lost() => Err(over),
@@ -224,6 +251,23 @@ impl Sink {
         self.wait(tokio::time::sleep(pause)).await
     }
 
+    /// Ends the answer with these bytes, behind all pieces that the reader has yet to take.
+    pub(crate) fn end_with(self, piece: impl Into<Bytes>) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(piece.into());
+    }
+
+    /// Ends the answer: in order if it is complete, and otherwise so that the reader knows that
+    /// it is not.
+    pub(crate) async fn close(&mut self, ended: Result<(), Over>) {
+        match ended {
+            Err(Over::Stopping) => self.break_off("the server stops").await,
+            Err(Over::Refused) => self.break_off("the key is not accepted any more").await,
+            Err(Over::Slow) => self.break_off("the reader is too slow").await,
+            Ok(()) | Err(Over::Unread) => {}
+        }
+    }
+
     /// Aborts the answer, so that the reader knows that it is incomplete.
     pub(crate) async fn break_off(&mut self, why: &'static str) {
         let broken = self.pieces.send(Err(io::Error::other(why)));
@@ -232,29 +276,76 @@ impl Sink {
     }
 }
 
-/// Returns an answer of that type whose body `make` writes.
-pub(crate) fn streamed<Fut>(
+impl StreamPlace {
+    /// Returns an answer of that type whose body `make` writes.
+    pub(crate) fn streamed<Fut>(
+        self,
+        content_type: &'static str,
+        make: impl FnOnce(Sink) -> Fut + 'static,
+    ) -> HttpResponse
+    where
+        Fut: Future<Output = ()> + 'static,
+    {
+        let (pieces, made) = mpsc::channel(PIECES_WAITING);
+        let last = LastPiece::default();
+        let sink = Sink {
+            pieces,
+            last: Arc::clone(&last),
+            stopping: self.stopping,
+            sent: Instant::now(),
+            reader: self.reader,
+            _slot: self.slot,
+        };
+        actix_web::rt::spawn(make(sink));
+        let body = futures_util::stream::unfold((made, last), async |(mut made, last)| {
+            let piece = match made.recv().await {
+                Some(piece) => piece,
+                None => Ok(last.lock().unwrap_or_else(PoisonError::into_inner).take()?),
+            };
+            Some((piece, (made, last)))
+        });
+        with_body(content_type, body)
+    }
+}
+
+/// Returns the answer to a HEAD request where GET streams. A body that goes on would keep the
+/// connection from its next request, though none of it is sent.
+pub(crate) fn headers_only(content_type: &'static str) -> HttpResponse {
+    let nothing = futures_util::stream::empty::<io::Result<Bytes>>();
+    with_body(content_type, nothing)
+}
+
+/// Gives the body of an answer its length. A body that turns out shorter breaks the connection
+/// off.
+pub(crate) fn with_length(answer: HttpResponse, length: u64) -> HttpResponse {
+    answer.map_body(|_, body| BoxBody::new(WithLength { body, length }))
+}
+
+/// A body of known length.
+struct WithLength {
+    body: BoxBody,
+    length: u64,
+}
+
+impl MessageBody for WithLength {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.length)
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(cx)
+    }
+}
+
+fn with_body(
     content_type: &'static str,
-    reader: Reader,
-    slot: StreamSlot,
-    stopping: watch::Receiver<bool>,
-    make: impl FnOnce(Sink) -> Fut + 'static,
-) -> HttpResponse
-where
-    Fut: Future<Output = ()> + 'static,
-{
-    let (pieces, made) = mpsc::channel(PIECES_WAITING);
-    let sink = Sink {
-        pieces,
-        stopping,
-        sent: Instant::now(),
-        reader,
-        _slot: slot,
-    };
-    actix_web::rt::spawn(make(sink));
-    let body = futures_util::stream::unfold(made, async |mut made| {
-        made.recv().await.map(|piece| (piece, made))
-    });
+    body: impl Stream<Item = io::Result<Bytes>> + 'static,
+) -> HttpResponse {
     let mut answer = HttpResponse::Ok().body(BodyStream::new(Box::pin(body)));
     let content_type = HeaderValue::from_static(content_type);
     answer.headers_mut().insert(CONTENT_TYPE, content_type);

@@ -7,7 +7,7 @@ use actix_web::web::Query;
 use crate::http::body::{catalogue::Code, problem::Problem};
 
 /// Query parameters that may be repeated.
-const REPEATED: [&str; 2] = ["tag", "metadata"];
+const REPEATED: [&str; 3] = ["tag", "metadata", "label"];
 
 /// Splits a query into parameters; any query is taken when `known` is absent.
 ///
@@ -33,14 +33,14 @@ pub(crate) fn parse<S: Borrow<str>>(
         let shown: String = name.chars().take(64).collect();
         if !known.iter().any(|one| one.borrow() == name) {
             let why = match known {
-                [] => "is not known; this route takes none".to_owned(),
-                some => format!("is not known; this route takes {}", some.join(", ")),
+                [] => "is not known; this route has no parameters".to_owned(),
+                some => format!("is not known; this route has {}", some.join(", ")),
             };
             return Err(Problem::parameter(&shown, why));
         }
         let once = !REPEATED.contains(&name.as_str());
         if once && pairs[..i].iter().any(|(earlier, _)| earlier == name) {
-            return Err(Problem::parameter(&shown, "is there more than once"));
+            return Err(Problem::parameter(&shown, "is given more than once"));
         }
     }
     Ok(pairs)

@@ -48,7 +48,7 @@ where
     let mut telemetry = RequestTelemetry::begin(&state, route, &request);
     let answer = pass(&mut telemetry, payload.into_inner(), policy, handler).await;
     let answer = answer.map_err(|problem| {
-        let problem = problem.with_retry_after(state.hive.config().tasks.retry_after);
+        let problem = problem.with_retry_after(&state.hive.config());
         telemetry.refused(&problem);
         problem
     });
@@ -85,6 +85,9 @@ where
     state.hive.access().note_admitted(&who);
     let permit = state.admission.enter(policy.class).await?;
     let who = reauthorize(&state.hive, request, &who, policy.access)?;
+    if policy.fails_closed {
+        state.hive.audit().admits_changes()?;
+    }
     let admitted = Admitted {
         who: who.clone(),
         permit,
@@ -158,6 +161,7 @@ pub(crate) async fn refused(
         access: Access::AnyKey,
         class: RouteClass::Read,
         query: None,
+        fails_closed: false,
     };
     guarded(request, payload, RouteId::NONE, policy, refuse).await
 }

@@ -1,6 +1,7 @@
 //! The demands of a route on its requests.
 
-use deia_model::Permission;
+use actix_web::http::Method;
+use deia_model::Permission as P;
 
 use crate::http::guard::class::RouteClass;
 
@@ -12,7 +13,7 @@ pub enum Access {
     /// Any key in force.
     AnyKey,
     /// A key whose role has this permission.
-    Needs(Permission),
+    Needs(P),
 }
 
 /// The demands of one route.
@@ -22,4 +23,83 @@ pub(crate) struct RoutePolicy {
     pub(crate) class: RouteClass,
     /// The query parameters that the route takes; any query when absent.
     pub(crate) query: Option<&'static [String]>,
+    /// True if requests are refused while the audit trail cannot be written.
+    pub(crate) fails_closed: bool,
+}
+
+/// Ends of paths of routes that take something away: they go on while the audit trail cannot
+/// be written, so that an operator can still stop what goes wrong.
+const TAKE_AWAY: &[&str] = &["/revoke", "/disable", "/stop", "/suspend"];
+
+/// Returns whether requests of a route are refused while the audit trail cannot be written: those
+/// that give rights, run programs, send data out or erase. Tasks go on, and so does what takes
+/// something away or mends the hive. The path is that of the table, not of a request.
+pub(crate) fn fails_closed(method: &Method, access: Access, path: &str) -> bool {
+    let Access::Needs(permission) = access else {
+        return false;
+    };
+    let gives = matches!(
+        permission,
+        P::AdminUsers | P::AdminKeys | P::SysConfigWrite | P::BotLaunch | P::WebhookManage
+    );
+    let takes_away = *method == Method::DELETE || TAKE_AWAY.iter().any(|end| path.ends_with(end));
+    permission == P::TaskErase || (gives && !method.is_safe() && !takes_away)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_gives_rights_runs_programs_or_sends_data_fails_closed() {
+        let needs = Access::Needs;
+        for (access, method, path, expected) in [
+            (needs(P::AdminKeys), Method::POST, "/api/v1/auth/keys", true),
+            (needs(P::AdminKeys), Method::GET, "/api/v1/auth/keys", false),
+            (
+                needs(P::AdminKeys),
+                Method::POST,
+                "/api/v1/auth/keys/{id}/revoke",
+                false,
+            ),
+            (
+                needs(P::AdminUsers),
+                Method::DELETE,
+                "/api/v1/users/{id}",
+                false,
+            ),
+            (needs(P::BotLaunch), Method::PUT, "/api/v1/bots/{id}", true),
+            (
+                needs(P::BotStop),
+                Method::POST,
+                "/api/v1/queue/pause",
+                false,
+            ),
+            (
+                needs(P::TaskSubmit),
+                Method::POST,
+                "/api/v1/tasks/submit",
+                false,
+            ),
+            (
+                needs(P::TaskErase),
+                Method::DELETE,
+                "/api/v1/tasks/{id}/content",
+                true,
+            ),
+            (
+                needs(P::AdminRestart),
+                Method::POST,
+                "/api/v1/supervisors/{path:.*}/restart",
+                false,
+            ),
+            (Access::AnyKey, Method::POST, "/api/v1/auth/session", false),
+        ] {
+            assert_eq!(
+                fails_closed(&method, access, path),
+                expected,
+                "{method} {path}"
+            );
+        }
+    }
 }

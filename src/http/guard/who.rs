@@ -104,7 +104,7 @@ pub(crate) fn is_unchanged(
         true => Ok(()),
         false => Err(Problem::new(
             Code::AccessChanged,
-            "the access of the caller changed while the answer was made",
+            "the access of the caller changed while the request was handled",
         )),
     }
 }

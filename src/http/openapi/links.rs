@@ -1,7 +1,8 @@
 //! Links between operations (OpenAPI 3.1, Link Object): a value in the answer of one
 //! operation that others take as a parameter.
 //!
-//! The targets come from the table, so a new route of a resource is linked to by itself.
+//! The targets come from the table, so a new route of a resource is linked to by itself. A
+//! target below the path of the first request takes the parameters of that path as well.
 
 use serde_json::{Map, Value, json};
 
@@ -25,7 +26,18 @@ const HANDLES: &[Handle] = &[
     handle(&["list_alerts"],                "/items/0/id",   "/api/v1/alerts/{id}",        "id"),
     handle(&["put_bot"],                    "/id",           "/api/v1/bots/{id}",          "id"),
     handle(&["list_bots"],                  "/items/0/id",   "/api/v1/bots/{id}",          "id"),
+    handle(&["start_task_session"],         "/id",           "/api/v1/sessions/{id}",      "id"),
+    handle(&["list_task_sessions"],         "/items/0/id",   "/api/v1/sessions/{id}",      "id"),
+    handle(&["send_message"],               "/id",           "/api/v1/messages/{id}",      "id"),
+    handle(&["list_messages", "take_bot_messages"], "/items/0/id", "/api/v1/messages/{id}", "id"),
     handle(&["list_secrets"],               "/items/0/name", "/api/v1/secrets/{id}",       "id"),
+    handle(&["register_webhook"],           "/id",           "/api/v1/webhooks/{id}",      "id"),
+    handle(&["list_webhooks"],              "/items/0/id",   "/api/v1/webhooks/{id}",      "id"),
+    handle(&["list_webhook_deliveries"],    "/items/0/id",   "/api/v1/webhooks/{id}/deliveries/{message}", "message"),
+    handle(&["start_webhook_replay"],       "/id",           "/api/v1/webhooks/{id}/replays/{replay}", "replay"),
+    handle(&["list_webhook_replays"],       "/items/0/id",   "/api/v1/webhooks/{id}/replays/{replay}", "replay"),
+    handle(&["query_audit", "query_audit_by_actor", "query_audit_by_target", "query_critical_audit"],
+                                            "/items/0/index", "/api/audit/proof/{index}",  "index"),
     handle(&["get_supervisors"],            "/path",         "/api/v1/supervisors/{path}", "path"),
     handle(&["create_key", "rotate_key"],   "/id",           "/api/v1/auth/keys/{id}",     "id"),
     handle(&["list_keys"],                  "/items/0/id",   "/api/v1/auth/keys/{id}",     "id"),
@@ -75,11 +87,12 @@ pub(super) fn link(operation: &mut Value, from: &Route, table: &[Route]) {
 fn links(from: &Route, table: &[Route]) -> Map<String, Value> {
     let mut links = Map::new();
     let mut link = |name: &str, to: &Route, parameter: &str, pointer: &str| {
-        let link = json!({
-            "operationId": to.operation_id,
-            "parameters": {parameter: format!("$response.body#{pointer}")},
-        });
-        links.insert(name.to_owned(), link);
+        if let Some(mut parameters) = of_path(from, to, parameter) {
+            let value = format!("$response.body#{pointer}");
+            parameters.insert(parameter.to_owned(), value.into());
+            let link = json!({"operationId": to.operation_id, "parameters": parameters});
+            links.insert(name.to_owned(), link);
+        }
     };
     let handles = HANDLES.iter();
     for handle in handles.filter(|handle| handle.from.contains(&from.operation_id)) {
@@ -93,6 +106,27 @@ fn links(from: &Route, table: &[Route]) -> Map<String, Value> {
         link("next_page", from, "cursor", "/next_cursor");
     }
     links
+}
+
+/// Returns the parameters in the path of `to`, but for `given`, with the values that they
+/// have in the path of `from`; `None` if one is not there.
+fn of_path(from: &Route, to: &Route, given: &str) -> Option<Map<String, Value>> {
+    let (from, to) = (from.template(), to.template());
+    let known: Vec<&str> = parameters(&from).collect();
+    let missing = parameters(&to).filter(|name| *name != given);
+    let value = |name: &str| {
+        let value = format!("$request.path.{name}");
+        known
+            .contains(&name)
+            .then(|| (name.to_owned(), value.into()))
+    };
+    missing.map(value).collect()
+}
+
+/// Returns the names of the parameters in a path.
+fn parameters(path: &str) -> impl Iterator<Item = &str> {
+    let parts = path.split('{').skip(1);
+    parts.filter_map(|part| part.split_once('}').map(|(name, _)| name))
 }
 
 #[cfg(test)]
@@ -125,5 +159,28 @@ mod tests {
             json!({"operationId": "cancel_task", "parameters": {"id": "$response.body#/id"}})
         );
         assert!(links.contains_key("get_task_result") && !links.contains_key("list_tasks"));
+    }
+
+    #[test]
+    fn links_below_a_resource_take_its_id_from_the_request() {
+        let table = table();
+        let of = |operation: &str| {
+            let mut routes = table.iter();
+            let from = routes.find(|route| route.operation_id == operation);
+            links(from.unwrap(), &table)
+        };
+        let deliveries = of("list_webhook_deliveries");
+        assert_eq!(
+            deliveries["get_webhook_delivery"]["parameters"],
+            json!({"id": "$request.path.id", "message": "$response.body#/items/0/id"})
+        );
+        assert_eq!(
+            deliveries["next_page"]["parameters"],
+            json!({"id": "$request.path.id", "cursor": "$response.body#/next_cursor"})
+        );
+        // The message is not known there.
+        let registered = of("register_webhook");
+        assert!(registered.contains_key("list_webhook_deliveries"));
+        assert!(!registered.contains_key("get_webhook_delivery"));
     }
 }

@@ -119,7 +119,8 @@ pub(crate) fn missing(request: &HttpRequest) -> &'static str {
     match of(request).and_then(|connection| connection.note.certificate.as_ref()) {
         None => "the request has no Authorization header",
         Some(certificate) if certificate.bot.is_none() => {
-            "the client certificate stands for no bot (server.tls.client_bots), and the request has no Authorization header"
+            "the client certificate belongs to no bot (server.tls.client_bots), and the request \
+             has no Authorization header"
         }
         Some(_) => {
             "the client certificate has expired or its authority is no longer trusted, and the request has no Authorization header"

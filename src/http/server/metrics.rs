@@ -30,6 +30,11 @@ impl RouteId {
     pub(crate) const NONE: Self = Self(usize::MAX);
 }
 
+/// Returns the path of a route as OpenAPI writes it: without the patterns of parameters.
+pub(crate) fn without_patterns(path: &str) -> String {
+    path.replace(":.*}", "}")
+}
+
 /// The metrics of the HTTP server. Updates neither wait nor allocate.
 pub(crate) struct HttpMetrics {
     /// Counts for each row of the table, and a last element for requests without a route.

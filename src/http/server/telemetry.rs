@@ -1,9 +1,10 @@
 //! Metrics, traces and logs of a request, from its head to its answer.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{HttpRequest, http::StatusCode};
 use deia_hive::{
+    ApiCall,
     access::DenialRecord,
     trace,
     trace::{OpenSpan, SpanKind},
@@ -15,7 +16,7 @@ use crate::http::{
     guard::{rate::RateLimitStatus, who::RejectedCaller},
     server::{
         connection::address,
-        metrics::{InFlight, RouteId},
+        metrics::{InFlight, RouteId, without_patterns},
         state::ServerState,
     },
 };
@@ -36,6 +37,8 @@ pub(crate) struct RequestTelemetry<'a> {
     user: Option<Arc<str>>,
     key: Option<KeyId>,
     rate: Option<RateLimitStatus>,
+    /// True once the caller is authenticated.
+    is_authenticated: bool,
 }
 
 impl<'a> RequestTelemetry<'a> {
@@ -72,6 +75,7 @@ impl<'a> RequestTelemetry<'a> {
             user: None,
             key: None,
             rate: None,
+            is_authenticated: false,
         }
     }
 
@@ -85,6 +89,7 @@ impl<'a> RequestTelemetry<'a> {
     pub(crate) fn identified(&mut self, who: &Principal) {
         self.user = Some(Arc::clone(&who.user));
         self.key = who.key();
+        self.is_authenticated = true;
     }
 
     /// Notes the known part of a caller whose authentication failed.
@@ -145,11 +150,31 @@ impl<'a> RequestTelemetry<'a> {
         });
     }
 
-    /// Counts, logs and traces the answer. Returns what is left of the caller's budget.
+    /// Records the answered request as an event, if the settings say so.
+    fn record(&self, status: u16, request_id: &str, took: Duration) {
+        let calls = self.state.hive.api_calls();
+        let user = self.user.as_ref().filter(|_| self.is_authenticated);
+        let Some(user) = user.filter(|_| calls.is_recorded(request_id)) else {
+            return;
+        };
+        calls.note(ApiCall {
+            user: user.clone(),
+            method: self.request.method().to_string(),
+            route: without_patterns(self.state.metrics.template(self.route)),
+            status,
+            request_id: request_id.to_owned(),
+            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            address: address(self.request),
+            trace_id: self.trace.map(|trace| trace.trace()),
+        });
+    }
+
+    /// Counts, logs, records and traces the answer. Returns what is left of the caller's budget.
     pub(crate) fn answered(self, status: StatusCode, request_id: &str) -> Option<RateLimitStatus> {
         let took = self.in_flight.answered(self.route, status);
         let (method, path) = (self.request.method(), self.request.path());
         let status = status.as_u16();
+        self.record(status, request_id, took);
         if self.state.access_log {
             let peer = self.request.peer_addr().map(|peer| peer.ip().to_string());
             let trace_id = self.trace.map(|trace| trace.trace());

@@ -249,7 +249,7 @@ fn read(settings: &TlsSettings) -> Result<Files, TlsError> {
         for authority in &authorities {
             let added = roots.add(authority.clone());
             added
-                .map_err(|error| format!("has what is no authority: {error}"))
+                .map_err(|error| format!("has an entry that is not an authority: {error}"))
                 .map_err(in_ca())?;
         }
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
@@ -288,7 +288,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 /// Refuses a certificate that is not valid now, and warns of one that soon is not.
 fn check_time(certificate: &CertificateDer<'_>, path: &Path) -> Result<(), String> {
     let certificate = EndEntityCert::try_from(certificate)
-        .map_err(|error| format!("has what is no certificate: {error}"))?;
+        .map_err(|error| format!("has an entry that is not a certificate: {error}"))?;
     let now = UnixTime::now();
     let wrong = |time| {
         // Validity is checked before the chain to an authority, of which there is none

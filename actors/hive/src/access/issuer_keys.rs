@@ -65,7 +65,7 @@ async fn keep(issuer: Arc<Issuer>, state: AccessState, fetcher: Fetcher) {
                 tracing::warn!(
                     issuer = name,
                     reason,
-                    "the keys of the issuer cannot be fetched; tried again"
+                    "the keys of the issuer cannot be fetched; retrying"
                 );
             }
         }
@@ -92,15 +92,15 @@ fn tell(issuer: &str, keys: usize, is_cut: bool) {
         tracing::warn!(
             issuer,
             keys,
-            "has more keys than are taken: the rest is left out"
+            "the issuer has too many signing keys; the rest is not used"
         );
     } else if keys == 0 {
         tracing::warn!(
             issuer,
-            "has no key that can verify a signature any more: its tokens are refused"
+            "the issuer has no usable signing key any more; its tokens are refused"
         );
     } else {
-        tracing::info!(issuer, keys, "has new keys of the issuer");
+        tracing::info!(issuer, keys, "fetched signing keys of the issuer");
     }
 }
 

@@ -4,7 +4,10 @@
 
 mod algorithm;
 mod cache;
+mod claims;
 mod fetch;
+mod gate;
+mod issuer;
 mod issuers;
 mod jwks;
 mod strict;
@@ -13,7 +16,7 @@ mod verify;
 
 pub use algorithm::Algorithm;
 pub(crate) use fetch::Fetcher;
-pub(crate) use issuers::Issuer;
+pub(crate) use issuer::Issuer;
 pub use issuers::{Issuers, VerifyMode};
 pub use jwks::{JwksError, KeySet};
 pub use token::{MAX_TOKEN_BYTES, TokenError, looks_like_a_token};

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use deia_ledger::{AcknowledgeAlert, Apply, Ledger, SettleAlerts, StoreError};
-use deia_model::{Alert, AlertId, Condition, Page, PageRequest, Principal};
+use deia_model::{Alert, AlertId, Condition, Page, PageRequest, Principal, Timestamp};
 
-use super::conditions::{Limits, Observed, conditions};
+use super::conditions::{Limits, Observed, TrailHealth, conditions};
 use crate::{
     HiveError,
     access::AccessApi,
+    audit::AuditApi,
     bots::{BotRegistry, Bots, BotsApi},
-    config::{AlertSettings, Config, Settings},
+    config::{Config, Settings},
     host::DiskSpace,
     subsystem::Deps,
 };
@@ -23,16 +24,18 @@ pub struct AlertsApi {
     access: AccessApi,
     bots: BotsApi,
     registry: BotRegistry,
+    audit: AuditApi,
 }
 
 impl AlertsApi {
-    pub(super) fn new(deps: &Deps, access: &AccessApi, bots: &Bots) -> Self {
+    pub(super) fn new(deps: &Deps, access: &AccessApi, bots: &Bots, audit: &AuditApi) -> Self {
         Self {
             settings: deps.settings.clone(),
             ledger: deps.ledger.clone(),
             access: access.clone(),
             bots: bots.api().clone(),
             registry: bots.registry().clone(),
+            audit: audit.clone(),
         }
     }
 
@@ -63,6 +66,8 @@ impl AlertsApi {
         let config = self.settings.get();
         let bots = self.bots.list().await?;
         let followers = self.ledger.followers().await?;
+        let troubled_webhooks = self.ledger.troubled_webhooks().await?;
+        let webhooks: Vec<_> = troubled_webhooks.into_iter().map(|it| it.webhook).collect();
         let disk = disk_of(config.clone()).await?;
         let troubled: Vec<_> = bots
             .iter()
@@ -72,10 +77,13 @@ impl AlertsApi {
             bots: &bots,
             troubled: &troubled,
             followers: &followers,
+            webhooks: &webhooks,
+            audit: health_of(&self.audit),
+            now: Timestamp::now(),
             disk_percent: disk.map_or(0.0, |disk| disk.used_percent()),
             hive: &self.ledger.hive_id(),
         };
-        Ok(conditions(&observed, limits(&config.alerts)))
+        Ok(conditions(&observed, limits(&config)))
     }
 
     /// Returns all open alerts, oldest first.
@@ -89,8 +97,19 @@ impl AlertsApi {
     }
 }
 
-fn limits(settings: &AlertSettings) -> Limits {
+fn health_of(audit: &AuditApi) -> TrailHealth {
+    let progress = audit.progress();
+    TrailHealth {
+        failing: progress.failing.map(|failing| failing.reason),
+        lag: audit.lag(),
+        missed: progress.missed,
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    let settings = &config.alerts;
     Limits {
+        webhook_failing: config.webhooks.warn_after,
         disk_percent: settings.disk_percent,
         follower_lag: settings.follower_lag,
     }

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use deia_ledger::FollowerState;
-use deia_model::{AlertName, Bot, BotName, BotStatus, Condition, TargetType, summary};
+use deia_model::{
+    AlertName, Bot, BotName, BotStatus, Condition, TargetType, Timestamp, Webhook, summary,
+};
 
 use crate::bots::Trouble;
 
@@ -14,10 +16,26 @@ pub(crate) struct Observed<'a> {
     /// Bots that are up and handle none of their messages.
     pub(crate) troubled: &'a [(BotName, Trouble)],
     pub(crate) followers: &'a [FollowerState],
+    /// The audit trail.
+    pub(crate) audit: TrailHealth,
+    /// Endpoints that are failing or disabled.
+    pub(crate) webhooks: &'a [Webhook],
+    pub(crate) now: Timestamp,
     /// Share of the disk that is in use, in percent.
     pub(crate) disk_percent: f64,
     /// Name of the hive, as the target of conditions that concern all of it.
     pub(crate) hive: &'a str,
+}
+
+/// State of the audit trail.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TrailHealth {
+    /// Reason why it cannot be written.
+    pub(crate) failing: Option<String>,
+    /// Time for which the oldest event has waited for its entry.
+    pub(crate) lag: Duration,
+    /// Events that were gone before they were entered, since the start.
+    pub(crate) missed: u64,
 }
 
 /// Limits beyond which a state needs a person.
@@ -27,14 +45,21 @@ pub(crate) struct Limits {
     pub(crate) disk_percent: u32,
     /// Age of the oldest event that a follower may not have taken in.
     pub(crate) follower_lag: Duration,
+    /// Time for which all deliveries to an endpoint may fail.
+    pub(crate) webhook_failing: Duration,
 }
 
 /// Returns the conditions that hold: those of the hive first, then of followers and bots.
 pub(crate) fn conditions(observed: &Observed<'_>, limits: Limits) -> Vec<Condition> {
     let mut found = Vec::new();
     found.extend(disk_filling(observed, limits));
+    found.extend(audit_troubled(observed, limits));
     let lagging = |follower: &FollowerState| follower_lagging(follower, limits);
-    found.extend(observed.followers.iter().filter_map(lagging));
+    // The audit trail has conditions of its own.
+    let others = observed.followers.iter().filter(|it| it.name != "audit");
+    found.extend(others.filter_map(lagging));
+    let troubled = |webhook: &Webhook| webhook_troubled(webhook, observed.now, limits);
+    found.extend(observed.webhooks.iter().filter_map(troubled));
     found.extend(observed.bots.iter().filter_map(bot_failing));
     let stalled = |(bot, trouble): &(BotName, Trouble)| bot_stalled(bot, *trouble);
     found.extend(observed.troubled.iter().map(stalled));
@@ -54,6 +79,45 @@ fn disk_filling(observed: &Observed<'_>, limits: Limits) -> Option<Condition> {
     })
 }
 
+fn audit_troubled(observed: &Observed<'_>, limits: Limits) -> Vec<Condition> {
+    let audit = &observed.audit;
+    let of = |name, what, what_to_do: &str| Condition {
+        name,
+        target_type: TargetType::Audit,
+        target: observed.hive.to_owned(),
+        what,
+        what_to_do: what_to_do.to_owned(),
+    };
+    let mut found = Vec::new();
+    if let Some(reason) = &audit.failing {
+        found.push(of(
+            AlertName::AuditFailing,
+            format!("the audit trail cannot be written: {}", summary(reason)),
+            "mend it: administrative changes are refused until then; deia audit verify --dir <data_dir>/audit says what is damaged",
+        ));
+    } else if audit.lag > limits.follower_lag {
+        found.push(of(
+            AlertName::AuditLagging,
+            format!(
+                "events have waited {} s for their entries in the audit trail",
+                audit.lag.as_secs()
+            ),
+            "see the log and deia supervisors show hive/core/audit",
+        ));
+    }
+    if audit.missed > 0 {
+        found.push(of(
+            AlertName::AuditGap,
+            format!(
+                "{} events are missing in the audit trail: they were gone before they were entered",
+                audit.missed
+            ),
+            "find out who removed them: see deia events --action audit.gap; the alert ends with the next start",
+        ));
+    }
+    found
+}
+
 fn follower_lagging(follower: &FollowerState, limits: Limits) -> Option<Condition> {
     let name = &follower.name;
     let lag = Duration::from_millis(follower.lag_ms);
@@ -67,6 +131,43 @@ fn follower_lagging(follower: &FollowerState, limits: Limits) -> Option<Conditio
             lag.as_secs()
         ),
         what_to_do: format!("see the log and deia supervisors show hive/services/{name}"),
+    })
+}
+
+/// Judges an endpoint. One that was disabled on request is as somebody wants it.
+fn webhook_troubled(webhook: &Webhook, now: Timestamp, limits: Limits) -> Option<Condition> {
+    let id = webhook.id;
+    let (name, what, what_to_do) = match &webhook.disabled {
+        Some(disabled) if disabled.reason.needs_a_person() => (
+            AlertName::WebhookDisabled,
+            format!("webhook {id} was disabled: {}", disabled.detail),
+            format!(
+                "mend the endpoint, then deia webhook enable {id}, and replay what it missed; or delete it"
+            ),
+        ),
+        Some(_) => return None,
+        None => {
+            let since = webhook.failing_since?;
+            let failing = Duration::from_millis(now.millis_since(since));
+            if failing < limits.webhook_failing {
+                return None;
+            }
+            let error = summary(webhook.last_error.as_deref().unwrap_or("not known"));
+            (
+                AlertName::WebhookFailing,
+                format!("all deliveries to webhook {id} failed since {since}, last error: {error}"),
+                format!(
+                    "see deia webhook show {id}; it will be disabled after webhooks.disable_after"
+                ),
+            )
+        }
+    };
+    Some(Condition {
+        name,
+        target_type: TargetType::Webhook,
+        target: id.to_string(),
+        what,
+        what_to_do,
     })
 }
 
@@ -117,13 +218,14 @@ fn of_bot(name: AlertName, bot: &BotName, what: String, what_to_do: String) -> C
 
 #[cfg(test)]
 mod tests {
-    use deia_model::{BotFault, Position, Timestamp};
+    use deia_model::{BotFault, DisableReason, Disabled, Position, WebhookId};
 
     use super::*;
 
     const LIMITS: Limits = Limits {
         disk_percent: 95,
         follower_lag: Duration::from_secs(60),
+        webhook_failing: Duration::from_secs(60),
     };
 
     fn bot(status: BotStatus, faults: u32) -> Bot {
@@ -168,6 +270,9 @@ mod tests {
             bots: &[],
             troubled: &[],
             followers: &[],
+            webhooks: &[],
+            audit: TrailHealth::default(),
+            now: Timestamp::from_millis(100_000),
             disk_percent: 10.0,
             hive: "hive-1",
         }
@@ -184,6 +289,46 @@ mod tests {
             ..nothing()
         };
         assert_eq!(found(&observed), []);
+    }
+
+    #[test]
+    fn endpoint_needs_a_person_when_it_fails_for_long_or_was_disabled_by_the_hive() {
+        let all = deia_model::entities().unwrap();
+        let example = all.iter().find(|entity| entity.name == "Webhook").unwrap();
+        let example: Webhook = serde_json::from_str(&example.example).unwrap();
+        let webhook = |failing_since: Option<i64>, reason: Option<DisableReason>| Webhook {
+            id: WebhookId::from_bytes([0; 16]),
+            failing_since: failing_since.map(Timestamp::from_millis),
+            disabled: reason.map(|reason| Disabled {
+                at: Timestamp::from_millis(0),
+                reason,
+                detail: "why".into(),
+                by: "deia".into(),
+            }),
+            ..example.clone()
+        };
+        for (webhook, expected) in [
+            (webhook(None, None), None),
+            (webhook(Some(50_000), None), None),
+            (webhook(Some(40_000), None), Some("webhook_failing")),
+            (
+                webhook(Some(0), Some(DisableReason::Failing)),
+                Some("webhook_disabled"),
+            ),
+            (
+                webhook(None, Some(DisableReason::Gone)),
+                Some("webhook_disabled"),
+            ),
+            (webhook(Some(0), Some(DisableReason::Requested)), None),
+            (webhook(None, Some(DisableReason::OwnerLostRights)), None),
+        ] {
+            let observed = Observed {
+                webhooks: std::slice::from_ref(&webhook),
+                ..nothing()
+            };
+            let names: Vec<_> = found(&observed).into_iter().map(|it| it.0).collect();
+            assert_eq!(names, Vec::from_iter(expected), "{webhook:?}");
+        }
     }
 
     #[test]
@@ -227,5 +372,30 @@ mod tests {
                 ),
             ]
         );
+    }
+
+    #[test]
+    fn audit_trail_that_fails_lags_or_has_gaps() {
+        let health = |failing: Option<&str>, lag, missed| TrailHealth {
+            failing: failing.map(str::to_owned),
+            lag: Duration::from_secs(lag),
+            missed,
+        };
+        for (audit, expected) in [
+            (health(None, 60, 0), vec![]),
+            (health(None, 61, 0), vec!["audit_lagging"]),
+            (health(Some("no space"), 61, 0), vec!["audit_failing"]),
+            (
+                health(Some("no space"), 0, 3),
+                vec!["audit_failing", "audit_gap"],
+            ),
+        ] {
+            let observed = Observed {
+                audit: audit.clone(),
+                ..nothing()
+            };
+            let names: Vec<_> = found(&observed).into_iter().map(|it| it.0).collect();
+            assert_eq!(names, expected, "{audit:?}");
+        }
     }
 }

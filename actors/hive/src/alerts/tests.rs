@@ -49,9 +49,12 @@ fn bot_that_fails_has_an_alert_until_it_works() {
             assert_eq!(taken.unwrap().acknowledged_by.as_deref(), Some("admin"));
 
             let working = json!({"kind": "command", "command": ["cat"]});
-            let put = hive
-                .bots()
-                .put(&hive.admin, bot_name("b"), bot_spec(working), None);
+            let put = hive.bots().put(
+                &hive.admin,
+                bot_name("b"),
+                bot_spec(working),
+                crate::PutHow::default(),
+            );
             put.await.unwrap();
             hive.bot_is("b", BotStatus::Healthy).await;
             until("it is resolved", async || open(hive).await.is_empty()).await;

@@ -1,11 +1,17 @@
 //! Settings of bots: their ports, limits and restarts.
 
+mod http;
+mod llm;
+mod worker;
+
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use deia_model::{BotName, BotSpec, SecretPlaces};
+use deia_model::{AddressRange, BotName, BotSpec, SecretPlaces};
 use serde::{Deserialize, Serialize};
 
+pub use self::worker::WorkerSettings;
+pub use self::{http::HttpBotSettings, llm::LlmBotSettings};
 use super::{
     check::Checker,
     secrets,
@@ -24,9 +30,21 @@ pub struct BotSettings {
     #[serde(with = "deia_model::duration")]
     pub term_grace: Duration,
     pub log_max_bytes: ByteSize,
+    #[serde(with = "deia_model::duration")]
+    pub replace_drain: Duration,
     pub idle_runners: u32,
+    #[serde(with = "deia_model::duration")]
+    pub measure_every: Duration,
     pub restart: BotRestart,
     pub fault: BotFaultSettings,
+    pub pause: BotPauseSettings,
+    pub remote: RemoteBotSettings,
+    pub allow_networks: Vec<AddressRange>,
+    pub allow_ports: Vec<u16>,
+    pub http: HttpBotSettings,
+    pub llm: LlmBotSettings,
+    pub worker: WorkerSettings,
+    pub circuit: BotCircuitSettings,
     pub secret_files: Vec<String>,
     pub secret_env: Vec<String>,
     pub seed: Vec<SeedBot>,
@@ -56,6 +74,58 @@ pub struct BotFaultSettings {
     #[serde(with = "deia_model::duration")]
     pub max: Duration,
     pub failing_after: u32,
+}
+
+/// Pauses that a bot or its provider asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct BotPauseSettings {
+    #[serde(with = "deia_model::duration")]
+    pub default: Duration,
+    #[serde(with = "deia_model::duration")]
+    pub max: Duration,
+}
+
+/// Bots whose workers lease tasks over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct RemoteBotSettings {
+    #[serde(with = "deia_model::duration")]
+    pub heartbeat: Duration,
+}
+
+/// Circuits of bots that fail.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct BotCircuitSettings {
+    pub failures: u32,
+    pub rate: f64,
+    pub window: u32,
+    #[serde(with = "deia_model::duration")]
+    pub open_for: Duration,
+    #[serde(with = "deia_model::duration")]
+    pub max_open: Duration,
+}
+
+impl BotCircuitSettings {
+    fn check(&self, check: &mut Checker) {
+        check.number("bots.circuit.failures", self.failures, 0..=1_000);
+        check.number("bots.circuit.rate", self.rate, 0.01..=1.0);
+        check.number("bots.circuit.window", self.window, 0..=10_000);
+        check.duration(
+            "bots.circuit.open_for",
+            self.open_for,
+            Duration::from_millis(10)..=HOUR,
+        );
+        check.duration(
+            "bots.circuit.max_open",
+            self.max_open,
+            self.open_for..=DAY.max(self.open_for),
+        );
+    }
 }
 
 /// A bot that a new data directory starts with.
@@ -97,6 +167,16 @@ impl BotSettings {
         );
         check.size("bots.log_max_bytes", self.log_max_bytes, 4 * KIB..=GIB);
         check.number("bots.idle_runners", self.idle_runners, 0..=10_000);
+        check.duration(
+            "bots.replace_drain",
+            self.replace_drain,
+            Duration::ZERO..=DAY,
+        );
+        check.duration(
+            "bots.measure_every",
+            self.measure_every,
+            Duration::from_millis(100)..=MINUTE,
+        );
         check.duration("bots.restart.min", self.restart.min, Duration::ZERO..=HOUR);
         check.duration(
             "bots.restart.max",
@@ -120,6 +200,25 @@ impl BotSettings {
             self.fault.failing_after,
             1..=1_000,
         );
+        check.duration(
+            "bots.pause.default",
+            self.pause.default,
+            Duration::from_millis(10)..=HOUR,
+        );
+        check.duration(
+            "bots.pause.max",
+            self.pause.max,
+            self.pause.default..=30 * DAY,
+        );
+        check.duration(
+            "bots.remote.heartbeat",
+            self.remote.heartbeat,
+            SECOND..=HOUR,
+        );
+        self.http.check(check);
+        self.llm.check(check);
+        self.worker.check(check);
+        self.circuit.check(check);
         secrets::check_places(&self.secret_places(), check);
         let mut names = std::collections::HashSet::new();
         for (i, bot) in self.seed.iter().enumerate() {

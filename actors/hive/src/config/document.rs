@@ -231,17 +231,17 @@ fn bounds(fields: &mut Map<String, Value>, setting: &Setting) {
 /// As [`settings`].
 pub fn page() -> Result<String, ConfigError> {
     let mut out = "# Configuration\n\n\
-        Written from [`config/deia.yaml`](../config/deia.yaml), which is compiled in and is every\n\
-        default, and from the checks; a test fails when it is stale.\n\
-        `DEIA_BLESS=1 cargo test -p deia-hive --lib config` writes it and\n\
-        [`config/schema.json`](../config/schema.json) anew.\n\n\
+        Written from [`config/deia.yaml`](../config/deia.yaml), which is compiled in and has all\n\
+        defaults, and from the checks; a test fails when it is stale.\n\
+        `DEIA_BLESS=1 cargo test -p deia-hive --lib config` generates it and\n\
+        [`config/schema.json`](../config/schema.json).\n\n\
         A file needs only the keys that differ. The environment overrides the file, `--set key=value`\n\
-        overrides both. `deia config check FILE` names everything that is wrong with a file,\n\
-        `deia config diff FILE` what it changes. Durations: `500ms`, `30s`, `5m`, `2h`, `1day`.\n\
+        overrides both. `deia config check FILE` lists all errors of a file,\n\
+        `deia config diff FILE` its differences from the defaults. Durations: `500ms`, `30s`, `5m`, `2h`, `1day`.\n\
         Sizes: `64KiB`, `1MiB`, `2GiB`.\n\n\
         A key that is *live* takes effect when the server gets SIGHUP and reads its settings again;\n\
-        any other takes effect at the next start (`deia system restart`). Settings with a mistake\n\
-        change nothing, and the log says what is wrong.\n"
+        any other takes effect at the next start (`deia system restart`). Invalid settings\n\
+        change nothing, and the log names the errors.\n"
         .to_owned();
     let mut group = String::new();
     for setting in settings()? {

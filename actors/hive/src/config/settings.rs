@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize, de::Error as _};
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    AdmissionSettings, AlertSettings, AuthSettings, ConfigError, EventSettings, LimitSettings,
-    Problem, SchedulerSettings, SecretSettings, TaskSettings, TlsSettings,
+    AdmissionSettings, AlertSettings, AuditSettings, AuthSettings, ConfigError, EventSettings,
+    LimitSettings, MessagingSettings, Problem, SchedulerSettings, SecretSettings, StreamSettings,
+    TaskSettings, TlsSettings, WebhookSettings,
     bots::BotSettings,
     check::{Checker, Rule},
 };
@@ -28,8 +29,16 @@ pub struct Config {
     pub tasks: TaskSettings,
     /// The event log.
     pub events: EventSettings,
+    /// The audit trail.
+    pub audit: AuditSettings,
     /// Alerts.
     pub alerts: AlertSettings,
+    /// Messages between bots.
+    pub messaging: MessagingSettings,
+    /// Webhooks.
+    pub webhooks: WebhookSettings,
+    /// The live stream of events.
+    pub stream: StreamSettings,
     /// The scheduler.
     pub scheduler: SchedulerSettings,
     /// The bots.
@@ -196,6 +205,21 @@ impl Config {
         self.data_dir.join("secrets.key")
     }
 
+    /// Returns the directory of the audit trail.
+    pub fn audit_dir(&self) -> PathBuf {
+        self.data_dir.join("audit")
+    }
+
+    /// Returns the path of the keys that sign the audit trail.
+    pub fn audit_key_path(&self) -> PathBuf {
+        self.data_dir.join("audit.key")
+    }
+
+    /// Returns the path of the index of the audit trail.
+    pub fn audit_index_path(&self) -> PathBuf {
+        self.data_dir.join("audit-index.db")
+    }
+
     /// Returns the path of a bot's log.
     pub fn bot_log_path(&self, bot: &BotName) -> PathBuf {
         self.data_dir.join("logs/bots").join(format!("{bot}.log"))
@@ -222,7 +246,11 @@ impl Config {
         self.store.check(&mut check);
         self.tasks.check(&mut check);
         self.events.check(&mut check);
+        self.audit.check(&mut check);
         self.alerts.check(&mut check);
+        self.messaging.check(&mut check);
+        self.webhooks.check(&mut check);
+        self.stream.check(&mut check);
         self.scheduler.check(&mut check);
         self.bots.check(&mut check);
         self.secrets.check(&mut check);

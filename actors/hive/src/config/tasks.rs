@@ -27,6 +27,7 @@ pub struct TaskSettings {
     pub max_content_bytes: ByteSize,
     pub max_output_bytes: ByteSize,
     pub max_output_file_bytes: ByteSize,
+    pub max_outputs_bytes: ByteSize,
     pub kept_outputs: u32,
     pub max_metadata_bytes: ByteSize,
     pub max_batch: u32,
@@ -154,6 +155,11 @@ impl TaskSettings {
             "tasks.max_output_file_bytes",
             self.max_output_file_bytes,
             self.max_output_bytes.as_u64()..=1_024 * GIB,
+        );
+        check.size(
+            "tasks.max_outputs_bytes",
+            self.max_outputs_bytes,
+            0..=1_024 * 1_024 * GIB,
         );
         check.number("tasks.kept_outputs", self.kept_outputs, 1..=100);
         check.size("tasks.max_metadata_bytes", self.max_metadata_bytes, 2..=MIB);

@@ -47,7 +47,7 @@ pub(super) fn instance_of(dir: &Path, lock: &File) -> io::Result<String> {
     if kept.is_some() {
         tracing::info!(
             data_dir = %dir.display(),
-            "data directory was copied, restored or moved; its programs are marked anew"
+            "data directory was copied, restored or moved; its programs get a new mark"
         );
     }
     let instance = format!("instance-{}", Uuid::now_v7().simple());

@@ -11,7 +11,7 @@ use std::{
 const DIRECTORY: u32 = 0o700;
 const FILE: u32 = 0o600;
 /// Directories of deia below the data directory.
-const DIRECTORIES: &[&str] = &["logs", "logs/bots", "outputs", "work"];
+const DIRECTORIES: &[&str] = &["logs", "logs/bots", "outputs", "work", "audit"];
 /// Files that deia keeps its data in.
 pub(super) const DATA_FILES: &[&str] = &[
     "deia.db",
@@ -20,6 +20,9 @@ pub(super) const DATA_FILES: &[&str] = &[
     "deia.lock",
     "deia.instance",
     "secrets.key",
+    "audit.key",
+    "audit",
+    "audit-index.db",
 ];
 /// Files of deia in the data directory.
 const FILES: &[&str] = &[
@@ -30,6 +33,8 @@ const FILES: &[&str] = &[
     "deia.instance",
     "admin.key",
     "secrets.key",
+    "audit.key",
+    "audit-index.db",
     "reserve",
     "crash-report.txt",
     "crash-report.previous.txt",

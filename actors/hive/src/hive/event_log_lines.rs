@@ -35,7 +35,7 @@ fn log_event(event: &NewEvent) {
             trace_id,
             attempt = number("attempt"),
             cause = text("error"),
-            "task given up as poison: its bot, or the hive, went down with it too often"
+            "task failed as poison: its bot, or the hive, went down with it too often"
         ),
         Action::ApiDenied => tracing::warn!(
             actor,
@@ -52,18 +52,16 @@ fn log_event(event: &NewEvent) {
         Action::KeyRecovered => {
             tracing::warn!(
                 key = subject,
-                "admin key made on this machine without a key"
+                "admin key created on this machine without a key"
             );
         }
         _ => {
             let details = (!details.is_null()).then(|| details.to_string());
-            let event = action.as_str();
-            match action.log_level() {
-                Some(EventLevel::Critical) => {
-                    tracing::error!(actor, subject, details, "{event}");
-                }
-                Some(EventLevel::Warning) => tracing::warn!(actor, subject, details, "{event}"),
-                Some(EventLevel::Info) => tracing::info!(actor, subject, details, "{event}"),
+            let name = action.as_str();
+            match event.log_level() {
+                Some(EventLevel::Critical) => tracing::error!(actor, subject, details, "{name}"),
+                Some(EventLevel::Warning) => tracing::warn!(actor, subject, details, "{name}"),
+                Some(EventLevel::Info) => tracing::info!(actor, subject, details, "{name}"),
                 None => {}
             }
         }

@@ -78,7 +78,7 @@ impl Hive {
         self.operations().data_holds().map_err(refused)?;
         let restart = &self.inner.restart;
         let Some(_turn) = Turn::take(&restart.checking) else {
-            let reason = "another request for a restart is being checked; it will tell";
+            let reason = "another request for a restart is being checked; wait for its result";
             return Err(refused(reason.to_owned()));
         };
         let check = restart.check.get().cloned();
@@ -118,7 +118,7 @@ impl Hive {
         let limit = self.config().server.drain_timeout.as_secs();
         format!(
             "a restart is under way: {} tasks still run and had {limit} s to end when it began (server.drain_timeout)",
-            self.inner.subsystems.bots.registry().running()
+            self.inner.subsystems.bots.registry().running_here()
         )
     }
 }

@@ -13,6 +13,7 @@ use super::{FrontFactory, Hive, Inner, event_log_lines, restart::Restart};
 use crate::{
     HiveStartError,
     access::ensure_admin_key,
+    audit,
     bots::{
         reaper_handle::{ReaperHandle, ReaperProgram},
         seed_bots,
@@ -115,6 +116,7 @@ impl Hive {
     /// Writes the records that precede the first request.
     async fn settle(&self, before: &Before) -> Result<(), HiveStartError> {
         let (ledger, config) = (&self.inner.deps.ledger, self.config());
+        audit::align(ledger, &config).await?;
         let subsystems = &self.inner.subsystems;
         if before.new {
             seed_bots(&**ledger, &config).await?;

@@ -55,12 +55,12 @@ impl Hive {
         ledger.close().await;
     }
 
-    /// Waits until no task runs, at most for that time.
+    /// Waits until no task runs that ends with the hive, at most for that time.
     async fn drain(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
         let subsystems = &self.inner.subsystems;
         let runs = || {
-            subsystems.bots.registry().running() > 0
+            subsystems.bots.registry().running_here() > 0
                 || subsystems.scheduling.dispatcher().pending() > 0
         };
         while runs() && Instant::now() < deadline {
@@ -76,7 +76,9 @@ impl Hive {
             }
         };
         if tokio::time::timeout(limit, flushing).await.is_err() {
-            tracing::warn!("the last uses of keys and refused requests could not be recorded");
+            tracing::warn!(
+                "the last uses of keys, refused requests and progress of deliveries could not be recorded, or entered in the audit trail"
+            );
         }
     }
 

@@ -267,7 +267,10 @@ fn a_changed_bot_works_by_its_new_specification() {
                 &who,
                 bot_name("b"),
                 serde_json::from_value(spec).unwrap(),
-                Some(1),
+                crate::PutHow {
+                    if_version: Some(1),
+                    at_once: false,
+                },
             )
             .await
             .unwrap();
@@ -338,7 +341,7 @@ fn restarts_of_the_scheduler_under_load_give_no_task_back() {
         }
         for _ in 0..6 {
             until("claims to be under way", async || {
-                hive.inner.subsystems.bots.registry().running() > 20
+                hive.inner.subsystems.bots.registry().running_here() > 20
             })
             .await;
             tree(&hive)

@@ -110,6 +110,46 @@ pub(crate) fn restore_for(program: Pid) {
     }
 }
 
+/// The limit of this process, lowered for a program that it starts. Dropping it restores the limit.
+pub(crate) struct Lowered {
+    before: Rlimit,
+    limit: u64,
+}
+
+/// Lowers the limit of this process for a program that it starts, which inherits it.
+pub(crate) fn lower(limit: u64) -> Lowered {
+    let before = getrlimit(Resource::Nofile);
+    let allowed = before.maximum.map_or(limit, |hard| hard.min(limit));
+    let lowered = Rlimit {
+        current: Some(allowed),
+        maximum: before.maximum,
+    };
+    // Lowering the soft limit is always allowed.
+    let _ = setrlimit(Resource::Nofile, lowered);
+    Lowered {
+        before,
+        limit: allowed,
+    }
+}
+
+impl Lowered {
+    /// Keeps the started program from raising the limit again.
+    pub(crate) fn keep_for(self, program: Option<Pid>) {
+        let both = Rlimit {
+            current: Some(self.limit),
+            maximum: Some(self.limit),
+        };
+        // This fails for a program that has changed its user: it keeps the lower soft limit.
+        let _ = program.map(|program| prlimit(Some(program), Resource::Nofile, both));
+    }
+}
+
+impl Drop for Lowered {
+    fn drop(&mut self) {
+        let _ = setrlimit(Resource::Nofile, self.before);
+    }
+}
+
 /// Takes the descriptors from 3 on that a parent process left open, so that no program of
 /// a bot gets them. They stay open, since the parent may rely on that, as on a lock.
 /// Returns their number.
@@ -176,10 +216,7 @@ pub struct DescriptorNeed {
 
 /// Returns how many programs such a bot may run at once.
 pub fn programs(executor: &Executor, capabilities: &Capabilities) -> u64 {
-    match executor.starts_programs() {
-        true => capabilities.max_concurrent_tasks.into(),
-        false => 0,
-    }
+    executor.programs(capabilities.max_concurrent_tasks).into()
 }
 
 impl DescriptorNeed {

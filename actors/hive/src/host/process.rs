@@ -13,7 +13,7 @@ use rustix::{
 
 use super::{Unknown, descriptors, machine};
 
-const PROC: &str = "/proc";
+pub(super) const PROC: &str = "/proc";
 
 /// Path of the program of this process, even if its file was replaced or removed.
 pub const OWN_PROGRAM: &str = "/proc/self/exe";

@@ -87,3 +87,21 @@ impl BotLogMetrics {
         out.gauge(&table::BOTS_LOG_DROPPED, self.dropped.get());
     }
 }
+
+/// Counters of the worker programs of all bots.
+#[derive(Debug)]
+pub(crate) struct WorkerMetrics {
+    /// Lines that were not of the protocol.
+    pub(crate) garbage: Counter,
+}
+
+/// Counters of the worker programs of this process.
+pub(crate) static WORKERS: WorkerMetrics = WorkerMetrics {
+    garbage: Counter::new(),
+};
+
+impl WorkerMetrics {
+    pub(crate) fn write(&self, out: &mut Exposition) {
+        out.gauge(&table::BOTS_WORKER_GARBAGE, self.garbage.get());
+    }
+}

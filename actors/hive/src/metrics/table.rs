@@ -62,9 +62,9 @@ metrics! {
         HTTP_REQUESTS = Counter "deia_http_requests_total" ["route", "method", "status"]
             "Answered requests by route template and class of the status";
         HTTP_DURATION = Histogram "deia_http_request_duration_seconds" ["route", "method"]
-            "Time from the head of a request to its answer; long polls include what they wait";
+            "Time from the head of a request to its answer; long polls include their waiting time";
         HTTP_IN_FLIGHT = Gauge "deia_http_requests_in_flight" []
-            "Requests that are being worked on";
+            "Requests that are being handled";
         HTTP_PROBLEMS = Counter "deia_http_problems_total" ["code"]
             "Requests that were refused or failed, by the code in the catalogue of errors";
     }
@@ -74,41 +74,49 @@ metrics! {
         QUEUE_TASKS = Gauge "deia_queue_tasks" ["type", "priority", "status"]
             "Unfinished tasks by type, priority and status";
         QUEUE_OLDEST = Gauge "deia_queue_oldest_task_age_seconds" []
-            "How long the longest waiting ready task has been ready; 0 when none waits";
+            "Age of the ready task that has waited longest; 0 when none waits";
         QUEUE_PAUSES = Gauge "deia_queue_pauses" []
             "Pauses in force: of the whole queue, or of a type";
         ATTEMPTS = Counter "deia_task_attempts_total" ["end"]
-            "Recorded ends of attempts: succeeded, failed, cancelled, bot_died (the task took its bot down), suspected (the bot went down with several tasks in hand), hive_died, given_back, or bot_fault (the bot or the host could not carry it out)";
+            "Recorded ends of attempts: succeeded, failed, cancelled, bot_died (the task took its bot down), suspected (the bot went down while it ran several tasks), hive_died, given_back, or bot_fault (the bot or the host could not carry it out)";
         ATTEMPT_REPORTS_STALE = Counter "deia_task_stale_reports_total" []
-            "Reports of attempts whose lease was not in force any more; they change nothing";
+            "Reports of attempts whose lease was no longer in force; they change nothing";
         ATTEMPT_DURATION = Histogram "deia_task_attempt_duration_seconds" ["priority"]
-            "How long attempts ran that succeeded or failed";
+            "Duration of attempts that succeeded or failed";
         TASK_WAIT = Histogram "deia_task_wait_seconds" ["priority"]
-            "How long tasks had been ready when an attempt began";
+            "Time for which tasks were ready before an attempt began";
         TASKS_SUBMITTED = Counter "deia_tasks_submitted_total" ["type", "priority"]
             "Accepted tasks";
         TASKS_STARTED = Counter "deia_tasks_started_total" ["type", "priority"]
-            "Attempts that were begun";
+            "Attempts that began";
         TASKS_COMPLETED = Counter "deia_tasks_completed_total" ["type", "priority"]
-            "Tasks that ended well";
+            "Tasks that completed";
         TASKS_FAILED = Counter "deia_tasks_failed_total" ["type", "priority"]
             "Tasks that failed for good, poison included";
         TASKS_DEAD = Counter "deia_tasks_dead_total" ["type", "priority"]
-            "Tasks that were given up as poison: they took down their bot, or the hive, too often";
+            "Tasks that failed as poison: they took down their bot, or the hive, too often";
         TASKS_CANCELLED = Counter "deia_tasks_cancelled_total" ["type", "priority"]
-            "Tasks that were called off";
+            "Tasks that were cancelled";
         TASKS_RETRIED = Counter "deia_tasks_retried_total" ["type", "priority"]
             "Attempts that failed and are followed by another";
         TASKS_RETURNED = Counter "deia_tasks_returned_total" ["type", "priority"]
             "Attempts that were given back, that their bot could not carry out, or whose bot or hive went down";
     }
+    "Outputs of tasks" {
+        OUTPUTS_BYTES = Gauge "deia_task_outputs_bytes" []
+            "Size of the outputs in the data directory";
+        OUTPUTS_LIMIT_BYTES = Gauge "deia_task_outputs_limit_bytes" []
+            "Size that they may have together (tasks.max_outputs_bytes); 0 when there is no limit";
+        OUTPUTS_REMOVED = Counter "deia_task_outputs_removed_total" []
+            "Outputs of ended attempts that were removed for that limit";
+    }
     "Store" {
         STORE_COMMANDS = Counter "deia_store_commands_total" ["result"]
-            "Commands to the store: applied, refused (they do not fit what is stored), full (no room on the disk), busy (too many wait already) or failed";
+            "Commands to the store: applied, refused (in conflict with the stored state), full (no space on the disk), busy (too many wait already) or failed";
         STORE_COMMIT_COMMANDS = Histogram "deia_store_commit_commands" []
             "Commands that shared one commit";
         STORE_COMMIT_DURATION = Histogram "deia_store_commit_duration_seconds" []
-            "Time to apply a group of commands and have it on the disk";
+            "Time to apply a group of commands and sync it to the disk";
         STORE_QUEUE = Gauge "deia_store_queue_commands" []
             "Commands that wait for the writer";
         STORE_QUEUE_LIMIT = Gauge "deia_store_queue_limit_commands" []
@@ -116,13 +124,13 @@ metrics! {
         STORE_WAL_PAGES = Gauge "deia_store_wal_pages" []
             "Pages in the write-ahead log after the last commit";
         STORE_CHECKPOINTS = Counter "deia_store_checkpoints_total" ["result"]
-            "Times that the write-ahead log was folded back: done or failed";
+            "Checkpoints of the write-ahead log: done or failed";
         STORE_READS = Counter "deia_store_reads_total" ["result"]
             "Reads of the store: done, busy (too many wait already) or failed";
         STORE_READ_DURATION = Histogram "deia_store_read_duration_seconds" []
             "Time from asking for a read to its end, waiting included";
         STORE_UNREADABLE = Counter "deia_store_unreadable_rows_total" []
-            "Times that a row was left out because this version cannot decode it; the log names the row";
+            "Times that a row was skipped because this version cannot decode it; the log names the row";
         STORE_SIZE = Gauge "deia_store_size_bytes" ["file"]
             "Size of the store's files: database and wal";
         STORE_EVENTS = Counter "deia_store_events_total" []
@@ -130,9 +138,41 @@ metrics! {
         STORE_EVENTS_BYTES = Gauge "deia_store_events_bytes" []
             "Bytes that the kept events take, an estimate (events.max_bytes)";
         FOLLOWER_LAG_EVENTS = Gauge "deia_follower_lag_events" ["follower"]
-            "Events that a follower of the event log has not taken in";
+            "Events that a follower of the event log has not read yet";
         FOLLOWER_LAG_SECONDS = Gauge "deia_follower_lag_seconds" ["follower"]
-            "Age of the oldest event that a follower has not taken in";
+            "Age of the oldest event that a follower has not read yet";
+    }
+    "Audit trail" {
+        AUDIT_ENTRIES = Gauge "deia_audit_entries" []
+            "Entries of the audit trail that a checkpoint covers";
+        AUDIT_LAG_EVENTS = Gauge "deia_audit_lag_events" []
+            "Events that wait for their entries";
+        AUDIT_LAG = Gauge "deia_audit_lag_seconds" []
+            "Age of the oldest event that waits for its entry";
+        AUDIT_INDEX_LAG = Gauge "deia_audit_index_lag_entries" []
+            "Entries that the index of the audit trail does not have yet";
+        AUDIT_CHECKPOINTS = Counter "deia_audit_checkpoints_total" []
+            "Checkpoints signed since the start";
+        AUDIT_MISSED = Counter "deia_audit_events_missed_total" []
+            "Events that were removed before they were entered, since the start";
+        AUDIT_FAILING = Gauge "deia_audit_failing" []
+            "1 while the trail cannot be written, and administrative changes are refused";
+    }
+    "Messages" {
+        MESSAGES = Counter "deia_messages_total" ["step"]
+            "Messages between bots: sent, delivered (repeated deliveries included) and read";
+    }
+    "Webhooks" {
+        WEBHOOK_ENDPOINTS = Gauge "deia_webhook_endpoints" []
+            "Endpoints that are enabled";
+        WEBHOOK_ENDPOINTS_ACTIVE = Gauge "deia_webhook_endpoints_active" []
+            "Endpoints that have work now";
+        WEBHOOK_EVENTS_MATCHED = Counter "deia_webhook_events_matched_total" []
+            "Events times endpoints that they matched, since the start";
+        WEBHOOK_EVENTS_MISSED = Counter "deia_webhook_events_missed_total" []
+            "Events that retention deleted before an endpoint had read them, since the start";
+        WEBHOOK_ATTEMPTS = Counter "deia_webhook_attempts_total" ["outcome"]
+            "Attempts at deliveries, delivered or failed, since the start";
     }
     "Alerts" {
         ALERTS_OPEN = Gauge "deia_alerts_open" ["name"]
@@ -140,39 +180,65 @@ metrics! {
         ALERTS_RAISED = Counter "deia_alerts_raised_total" []
             "Alerts raised since the start";
     }
+    "Live stream" {
+        STREAM_CLIENTS = Gauge "deia_stream_clients" []
+            "Clients that follow the live stream now";
+        STREAM_EVENTS = Counter "deia_stream_events_total" []
+            "Events sent to clients of the live stream; an event that is sent to two clients counts twice";
+        STREAM_CUT = Counter "deia_stream_clients_cut_total" ["reason"]
+            "Streams that the hive ended: slow (stream.slow_client_after), access (the caller lost or changed its access), suspended or failed";
+        STREAM_GAPS = Counter "deia_stream_gaps_total" []
+            "Times that a client got deia.gap because it missed events";
+        STREAM_BUFFER_BYTES = Gauge "deia_stream_buffer_bytes" []
+            "Memory taken by the newest events (stream.buffer_bytes); 0 without clients";
+        STREAM_LOG_READS = Counter "deia_stream_log_reads_total" []
+            "Reads of the event log for clients behind the buffer";
+    }
     "Scheduler" {
         SCHEDULER_LANES = Gauge "deia_scheduler_lanes" []
-            "Types and priorities that the scheduler has a window on";
+            "Lanes of the scheduler: pairs of type and priority with ready tasks";
         SCHEDULER_WINDOW = Gauge "deia_scheduler_window_tasks" []
-            "Ready tasks that it holds in memory";
+            "Ready tasks that the scheduler holds in memory";
         SCHEDULER_CLAIMING = Gauge "deia_scheduler_claiming_tasks" []
-            "Tasks whose claim is on its way to the store";
+            "Tasks whose claim was sent to the store and is not answered yet";
         SCHEDULER_CLAIMS = Counter "deia_scheduler_claims_total" ["result"]
-            "Claim commands: done or failed (tried again)";
+            "Claim commands: done or failed (retried)";
         SCHEDULER_ASSIGNED = Counter "deia_scheduler_assigned_tasks_total" []
             "Tasks that were assigned to a bot";
         SCHEDULER_LOST = Counter "deia_scheduler_lost_tasks_total" []
-            "Assigned tasks that were no longer to be had when they were claimed";
+            "Assigned tasks that were no longer ready when they were claimed";
     }
     "Bots" {
         BOTS = Gauge "deia_bots" ["status"]
             "Bots by status";
         BOTS_LAUNCHED = Gauge "deia_bots_launched" []
-            "Bots that are meant to run";
+            "Launched bots";
         BOT_UP = Gauge "deia_bot_up" ["bot"]
             "1 if a bot carries out tasks, 0 if not: offline, starting, failing or stopped";
         BOT_FAULTS = Gauge "deia_bot_faults_in_a_row" ["bot"]
             "Tasks in a row that a bot could not carry out for a reason of its own or its host's";
+        BOT_CIRCUIT_OPEN = Gauge "deia_bot_circuit_open" ["bot"]
+            "1 if the circuit of a bot is open or half-open, as it failed too often; 0 if it is closed";
+        BOT_CPU = Gauge "deia_bot_cpu_ratio" ["bot"]
+            "Processors that the programs of a bot use, as measured last: 1 is one whole processor";
+        BOT_MEMORY = Gauge "deia_bot_memory_bytes" ["bot"]
+            "Resident memory of the programs of a bot and all that they started";
+        BOT_DESCRIPTORS = Gauge "deia_bot_open_descriptors" ["bot"]
+            "Open descriptors of the programs of a bot and all that they started";
+        BOT_PROCESSES = Gauge "deia_bot_processes" ["bot"]
+            "Processes of the programs of a bot, with all that they started";
         BOT_ATTEMPTS = Gauge "deia_bot_attempts" ["bot", "end"]
-            "Attempts of a bot since it was put in place, by end: completed or failed";
+            "Attempts of a bot since it was added or replaced, by end: completed or failed";
         BOTS_IN_HAND = Gauge "deia_bots_tasks_in_hand" []
-            "Tasks that all bots together have in hand";
+            "Tasks that all bots together are running";
         BOTS_PROGRAMS = Gauge "deia_bots_programs_running" []
-            "Programs of command bots that run now";
+            "Programs of bots that run now";
+        BOTS_WORKER_GARBAGE = Counter "deia_bots_worker_garbage_lines_total" []
+            "Lines of worker programs that were not of the protocol";
         BOTS_LOG_BYTES = Counter "deia_bots_log_bytes_total" []
-            "Written to the logs of bots";
+            "Bytes written to the logs of bots";
         BOTS_LOG_DROPPED = Counter "deia_bots_log_dropped_lines_total" []
-            "Lines of bots' logs that were left out because the disk did not keep up";
+            "Lines of bots' logs that were dropped because the disk did not keep up";
     }
     "Supervision" {
         CHILDREN = Gauge "deia_supervision_children" ["path", "state"]
@@ -180,7 +246,7 @@ metrics! {
         CHILD_MAILBOX = Gauge "deia_supervision_mailbox_messages" ["path"]
             "Messages that wait for a child";
         CHILD_BUSY = Gauge "deia_supervision_busy_ratio" ["path"]
-            "Share of the time since its start that a child has spent working, an estimate; of bots the busiest";
+            "Share of the time since its start that a child has spent working, an estimate; for bots the highest share";
         ARBITER_BUSY = Gauge "deia_supervision_arbiter_busy_ratio" ["arbiter"]
             "Share of the last second or more that the actors on a thread have spent working, an estimate";
         ARBITER_CHILDREN = Gauge "deia_supervision_arbiter_children" ["arbiter"]
@@ -192,13 +258,13 @@ metrics! {
         CHILD_EXITS = Counter "deia_supervision_exits_total" ["path", "reason"]
             "Ends of a child by reason: normal, shutdown, panicked, failed, start_failed, gave_up, killed or stuck";
         TREE_MISSED = Counter "deia_supervision_missed_events_total" []
-            "Events of the tree that came faster than they were looked at; restarts and exits lack them";
+            "Events of the tree that arrived faster than they were read; restarts and exits do not count them";
     }
     "Process" {
         BUILD = Info "deia_build_info" ["version", "profile"]
-            "What runs";
+            "Version and build profile of the server";
         READY = Gauge "deia_ready" []
-            "1 while the hive takes work and can commit it, as /readyz says; else 0";
+            "1 while the hive accepts submissions and can commit them, as /readyz says; else 0";
         LOG_DROPPED = Counter "deia_log_lines_dropped_total" []
             "Lines of the server's log that were dropped: more waited than logging.max_pending_bytes, or standard error failed";
         DISK_FREE = Gauge "deia_data_dir_free_bytes" []
@@ -218,13 +284,17 @@ metrics! {
         THREADS = Gauge "process_threads" []
             "Threads";
         STARTED = Gauge "process_start_time_seconds" []
-            "When the process started, in seconds since 1970; an in-place restart keeps the process";
+            "Start time of the process, in seconds since 1970; a restart in place keeps the process";
+    }
+    "Audit" {
+        API_CALLS = Counter "deia_audit_api_calls_total" ["result"]
+            "Requests that audit.api_calls has chosen: recorded, or lost because more arrived than could be written";
     }
     "Host" {
         HOST_LOAD = Gauge "deia_host_load" ["minutes"]
             "Load average of the machine over 1, 5 and 15 minutes";
         HOST_PRESSURE = Gauge "deia_host_pressure_ratio" ["of", "resource", "work"]
-            "Share of the last 10 seconds in which some or all work waited for cpu, memory or io (PSI); of the machine, and of the server's cgroup where version 2 tells it";
+            "Share of the last 10 seconds in which some or all work waited for cpu, memory or io (PSI); of the machine, and of the server's cgroup with cgroup version 2";
         HOST_STALLED = Counter "deia_host_stalled_seconds_total" ["of", "resource", "work"]
             "Time in which some or all work waited for cpu, memory or io (PSI); counts from the start of the machine or of the cgroup";
         CGROUP_MEMORY = Gauge "deia_cgroup_memory_bytes" []
@@ -261,7 +331,7 @@ pub fn page() -> String {
     for (title, rows) in TABLE {
         let _ = write!(
             page,
-            "\n## {title}\n\n| name | type | labels | what |\n|---|---|---|---|\n"
+            "\n## {title}\n\n| name | type | labels | meaning |\n|---|---|---|---|\n"
         );
         for row in *rows {
             let labels: Vec<String> = row.labels.iter().map(|l| format!("`{l}`")).collect();

@@ -2,7 +2,8 @@
 
 use deia_ledger::FollowerState;
 use deia_model::{
-    Bot, BotDesired, BotStatus, Condition, FollowerLag, HealthMetrics, StatusCounts, SystemStatus,
+    Bot, BotDesired, BotStatus, Condition, FollowerLag, HealthMetrics, StatusCounts, StoredOutputs,
+    SystemStatus,
 };
 use deia_supervision::{ArbiterStatus, ChildState, Health, TreeStatus};
 
@@ -47,6 +48,11 @@ impl OperationsApi {
             tasks: ledger.counts().await?,
             last_event_seq: ledger.last_event_seq().await?,
             followers: ledger.followers().await?.into_iter().map(lag).collect(),
+            outputs: StoredOutputs {
+                bytes: self.outputs.bytes(),
+                limit_bytes: self.outputs.limit(),
+                removed: self.outputs.removed(),
+            },
         })
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use deia_ledger::{EventLog, FollowerState, metrics::UNREADABLE_ROWS};
-use deia_model::{Bot, BotDesired, BotStatus, QueueStatus, StatusCounts};
+use deia_model::{Bot, BotDesired, BotStatus, CircuitState, QueueStatus, StatusCounts};
 
 use super::OperationsApi;
 use crate::{
@@ -104,8 +104,10 @@ impl OperationsApi {
                 follower_readings(&followers, &mut out);
                 depths = queue.lanes;
             }
-            Ok(Err(error)) => tracing::warn!(%error, "metrics lack what the store knows"),
-            Err(_) => tracing::warn!("metrics lack what the store knows: it took too long"),
+            Ok(Err(error)) => tracing::warn!(%error, "metrics of the store are left out"),
+            Err(_) => {
+                tracing::warn!("metrics of the store are left out: it took too long to answer")
+            }
         }
         self.flow.write(&depths, &mut out);
         out
@@ -166,9 +168,27 @@ fn bot_readings(bots: &[Bot], out: &mut Exposition) {
             BotStatus::Healthy | BotStatus::Degraded | BotStatus::Draining
         );
         let faults = bot.fault.as_ref().map_or(0, |fault| fault.in_a_row);
-        let works = up && faults == 0;
+        let is_cut_off = bot.circuit.as_ref();
+        let is_cut_off = is_cut_off.is_some_and(|it| it.state != CircuitState::Closed);
+        let works = up && faults == 0 && !is_cut_off;
         out.count(&table::BOT_UP, [id.clone()], u64::from(works));
         out.count(&table::BOT_FAULTS, [id.clone()], u64::from(faults));
+        out.count(
+            &table::BOT_CIRCUIT_OPEN,
+            [id.clone()],
+            u64::from(is_cut_off),
+        );
+        if bot.executor.starts_programs() {
+            let ratio = bot.cpu_percent.unwrap_or(0.0) / 100.0;
+            out.number(&table::BOT_CPU, [id.clone()], ratio);
+            for (family, n) in [
+                (&table::BOT_MEMORY, bot.memory_bytes),
+                (&table::BOT_DESCRIPTORS, bot.descriptors),
+                (&table::BOT_PROCESSES, bot.processes),
+            ] {
+                out.count(family, [id.clone()], n.unwrap_or(0));
+            }
+        }
         for (end, count) in [
             ("completed", bot.tasks_completed),
             ("failed", bot.tasks_failed),

@@ -69,7 +69,7 @@ impl OperationsApi {
                 part = path,
                 action = action.as_str(),
                 %error,
-                "what was done to a part of the tree could not be recorded; that it was asked for is"
+                "the action on a part of the tree could not be recorded; the request for it is"
             );
         }
         done.map_err(|error| match error {

@@ -73,10 +73,10 @@ impl OperationsApi {
                     Ok(()) => "",
                 };
                 Err(format!(
-                    "the disk is full{shortage}: only what stops work or makes room is done until there is room{reserve}"
+                    "the disk is full{shortage}: only requests that stop work or free space are carried out until there is space{reserve}"
                 ))
             }
-            Some(Err(error)) => Err(format!("the store takes no writes: {error}")),
+            Some(Err(error)) => Err(format!("the store accepts no writes: {error}")),
             None => Err("the store does not answer in time (server.probe_timeout)".to_owned()),
         }
     }

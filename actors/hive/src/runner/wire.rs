@@ -35,6 +35,8 @@ pub(crate) struct Start {
     pub(crate) args: Vec<CString>,
     /// Variables in the form `NAME=value`.
     pub(crate) environment: Vec<CString>,
+    /// Limit of the open descriptors of each process; `None` for that of the runner.
+    pub(crate) descriptors: Option<u64>,
 }
 
 /// A request of the hive.
@@ -92,13 +94,24 @@ impl Start {
             environment: last_of_each(environment)
                 .map(variable)
                 .collect::<Result<_, _>>()?,
+            descriptors: None,
         })
+    }
+
+    /// Returns the request with that limit of open descriptors.
+    pub(crate) fn with_descriptors(self, descriptors: Option<u64>) -> Self {
+        Self {
+            descriptors,
+            ..self
+        }
     }
 
     fn encode(&self) -> Vec<u8> {
         let count = CString::new(self.args.len().to_string()).unwrap_or_default();
         let mut body = Vec::with_capacity(4096);
-        let parts = [&self.file, &self.directory, &count];
+        let limit = self.descriptors.map(|limit| limit.to_string());
+        let limit = CString::new(limit.unwrap_or_default()).unwrap_or_default();
+        let parts = [&self.file, &self.directory, &limit, &count];
         for part in parts.into_iter().chain(&self.args).chain(&self.environment) {
             body.extend_from_slice(part.as_bytes_with_nul());
         }
@@ -111,6 +124,10 @@ impl Start {
             .map(|part| CString::from_vec_with_nul(part.to_vec()).ok());
         let mut next = || parts.next().flatten();
         let (file, directory) = (next()?, next()?);
+        let descriptors = match next()?.to_str().ok()? {
+            "" => None,
+            limit => Some(limit.parse().ok()?),
+        };
         let count: usize = next()?.to_str().ok()?.parse().ok()?;
         let mut rest = parts.collect::<Option<Vec<_>>>()?;
         let environment = (count <= rest.len()).then(|| rest.split_off(count))?;
@@ -119,6 +136,7 @@ impl Start {
             directory,
             args: rest,
             environment,
+            descriptors,
         })
     }
 }
@@ -314,6 +332,7 @@ mod tests {
             let args = ["sh".to_owned(), String::new(), "x".repeat(length)];
             let start =
                 Start::new(Path::new("/bin/sh"), &args, &environment, Path::new("/tmp")).unwrap();
+            let start = start.with_descriptors((length > 0).then_some(64));
             assert_eq!(start.environment, [c"B=x=y".to_owned(), c"A=2".to_owned()]);
             let received = std::thread::scope(|scope| {
                 let receiving = scope.spawn(|| receive(theirs.as_fd()).unwrap());

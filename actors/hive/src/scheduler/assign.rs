@@ -3,7 +3,10 @@
 use deia_ledger::{Demand, ReadyTask};
 use deia_model::{BotName, Priority};
 
-use super::{lanes::Lanes, roster::Roster};
+use super::{
+    lanes::{Lanes, Search},
+    roster::Roster,
+};
 
 /// A task that is assigned to a bot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +28,10 @@ pub(super) struct Ageing {
 /// Assigns up to `max` tasks: the more urgent first, then the older, each to
 /// the least loaded bot that meets its demand. Demands that are `held` are left.
 ///
+/// A task that comes back from a bot goes to another one while another has a free slot: a
+/// bot that cannot carry out the task, or anything at all, is not tried again and again
+/// beside one that can.
+///
 /// No priority starves: of [`Ageing::every`] tasks that a bot is given, one is
 /// the aged task that has been ready longest among those that it takes and that
 /// are in the lanes. So an aged task with `n` before it, that are older or of its
@@ -42,12 +49,21 @@ pub(super) fn assign(
     let mut assigned = Vec::new();
     let some_aged = lanes.has_aged(ageing.before);
     for priority in Priority::ALL {
+        // Room mostly shrinks meanwhile: a demand that is not wanted now is not wanted later.
+        let mut from = i64::MIN;
         while assigned.len() < max && roster.has_room() {
             let wanted = |demand: &Demand| roster.takes(demand) && !held(demand);
-            let Some(task) = lanes.pop(priority, wanted) else {
+            let search = Search {
+                priority,
+                from,
+                types: roster.open_types(),
+            };
+            let Some(task) = lanes.pop(search, wanted) else {
                 break;
             };
-            let Some((bot, incarnation)) = roster.take_slot(&task.demand) else {
+            from = task.order;
+            let Some((bot, incarnation)) = roster.take_slot(&task.demand, task.last_bot.as_ref())
+            else {
                 lanes.push(task);
                 break;
             };
@@ -66,15 +82,42 @@ pub(super) fn assign(
             if let Some(left) = left {
                 lanes.push(left);
             }
-            roster.given(&bot, aged_turn && task.ready_at <= ageing.before);
+            let in_turn = aged_turn && task.ready_at <= ageing.before;
+            let taken = bot.clone();
+            let slot = elsewhere(roster, &task, (bot, incarnation), in_turn);
+            if slot.0 != taken {
+                // The first bot has room again.
+                from = i64::MIN;
+            }
             assigned.push(Assignment {
                 task,
-                bot,
-                incarnation,
+                bot: slot.0,
+                incarnation: slot.1,
             });
         }
     }
     assigned
+}
+
+/// Records that a task gets the taken slot, or one of another bot if it comes from this bot. The
+/// bot whose turn for an aged task it was then keeps its turn.
+fn elsewhere(
+    roster: &mut Roster,
+    task: &ReadyTask,
+    (bot, incarnation): (BotName, u64),
+    in_turn: bool,
+) -> (BotName, u64) {
+    let comes_from = task.last_bot.as_ref() == Some(&bot);
+    if comes_from
+        && roster.another_takes(&bot, &task.demand)
+        && let Some(other) = roster.take_slot(&task.demand, Some(&bot))
+    {
+        roster.free_slots(&bot, incarnation, 1);
+        roster.given(&other.0, false);
+        return other;
+    }
+    roster.given(&bot, in_turn);
+    (bot, incarnation)
 }
 
 #[cfg(test)]
@@ -111,6 +154,7 @@ mod tests {
         Capacity {
             task_types: types.iter().map(|t| t.parse().unwrap()).collect(),
             slots,
+            lease: None,
         }
     }
 
@@ -121,6 +165,7 @@ mod tests {
             demand: Demand::of_type(task_type.parse().unwrap()),
             priority,
             ready_at: order,
+            last_bot: None,
         }
     }
 
@@ -153,6 +198,56 @@ mod tests {
     }
 
     #[test]
+    fn task_of_a_session_goes_to_its_bot_and_blocks_no_other() {
+        let own = |order, bot: &str| {
+            let mut task = task(order, "a", Priority::P0);
+            task.demand.bot = Some(bot.parse().unwrap());
+            task
+        };
+        // The bots and their slots, the tasks, and the bots that these get.
+        for (case, bots, tasks, expected) in [
+            (
+                "its bot is loaded more than the other",
+                &[("x", 5), ("y", 9)][..],
+                vec![own(1, "x"), own(2, "x")],
+                &[(1, "x"), (2, "x")][..],
+            ),
+            (
+                "its bot is full",
+                &[("x", 1), ("y", 2)],
+                vec![own(1, "x"), own(2, "x"), task(3, "a", Priority::P3)],
+                &[(1, "x"), (3, "y")],
+            ),
+            (
+                "its bot is not there",
+                &[("y", 2)],
+                vec![own(1, "x"), task(2, "a", Priority::P2)],
+                &[(2, "y")],
+            ),
+            (
+                "its bot does not take the type",
+                &[("special", 2), ("y", 1)],
+                vec![own(1, "special"), task(2, "a", Priority::P2)],
+                &[(2, "y")],
+            ),
+        ] {
+            let mut lanes = Lanes::new(16);
+            tasks.into_iter().for_each(|task| lanes.push(task));
+            let mut roster = Roster::default();
+            for (bot, slots) in bots {
+                let types: &[&str] = if *bot == "special" { &["z"] } else { &[] };
+                open(&mut roster, presence(bot, 1, capacity(types, *slots)));
+            }
+            let assigned = assign_all(&mut lanes, &mut roster, 10);
+            let got: Vec<_> = assigned
+                .iter()
+                .map(|it| (it.task.order, it.bot.as_str()))
+                .collect();
+            assert_eq!(got, expected, "{case}");
+        }
+    }
+
+    #[test]
     fn no_more_than_asked_for() {
         let mut lanes = Lanes::new(16);
         (0..10).for_each(|i| lanes.push(task(i, "a", Priority::P2)));
@@ -160,6 +255,97 @@ mod tests {
         open(&mut roster, presence("bot", 1, capacity(&[], 10)));
         assert_eq!(assign_all(&mut lanes, &mut roster, 4).len(), 4);
         assert_eq!(lanes.len(), 6);
+    }
+
+    #[test]
+    fn a_task_that_comes_back_goes_to_another_bot_with_room() {
+        let any: &[&str] = &[];
+        for (case, bots, last, expected) in [
+            (
+                "first attempt",
+                vec![("bad", any, 4), ("good", any, 2)],
+                None,
+                "bad",
+            ),
+            (
+                "another is there",
+                vec![("bad", any, 4), ("good", any, 2)],
+                Some("bad"),
+                "good",
+            ),
+            (
+                "the other takes only its type",
+                vec![("bad", any, 4), ("good", &["a"], 2)],
+                Some("bad"),
+                "good",
+            ),
+            (
+                "the other does not take it",
+                vec![("bad", any, 4), ("good", &["b"], 2)],
+                Some("bad"),
+                "bad",
+            ),
+            ("no other", vec![("bad", any, 4)], Some("bad"), "bad"),
+            (
+                "no other has room",
+                vec![("bad", any, 4), ("good", any, 0)],
+                Some("bad"),
+                "bad",
+            ),
+            (
+                "its bot has no room",
+                vec![("bad", any, 0), ("good", any, 2)],
+                Some("bad"),
+                "good",
+            ),
+            (
+                "its bot is gone",
+                vec![("good", any, 2)],
+                Some("bad"),
+                "good",
+            ),
+        ] {
+            for aged in [false, true] {
+                let mut lanes = Lanes::new(16);
+                lanes.push(ReadyTask {
+                    last_bot: last.map(|bot| bot.parse().unwrap()),
+                    ..task(1, "a", Priority::P2)
+                });
+                let mut roster = Roster::default();
+                for (name, types, slots) in &bots {
+                    open(&mut roster, presence(name, 1, capacity(types, *slots)));
+                }
+                let before = if aged { i64::MAX } else { i64::MIN };
+                let ageing = Ageing { before, every: 1 };
+                let assigned = assign(&mut lanes, &mut roster, 1, ageing, |_| false);
+                assert_eq!(assigned[0].bot.as_str(), expected, "{case}, aged: {aged}");
+                assert_eq!(roster.pending(), 1, "{case}, aged: {aged}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_aged_task_that_comes_back_goes_to_another_bot_too() {
+        let mut lanes = Lanes::new(16);
+        lanes.push(task(2, "a", Priority::P0));
+        lanes.push(ReadyTask {
+            last_bot: Some("bad".parse().unwrap()),
+            ..task(1, "a", Priority::P3)
+        });
+        let mut roster = Roster::default();
+        for name in ["bad", "good"] {
+            open(&mut roster, presence(name, 1, capacity(&[], 1)));
+        }
+        let ageing = Ageing {
+            before: i64::MAX,
+            every: 1,
+        };
+        let assigned = assign(&mut lanes, &mut roster, 2, ageing, |_| false);
+        let given: Vec<_> = assigned
+            .iter()
+            .map(|it| (it.task.order, it.bot.as_str()))
+            .collect();
+        assert_eq!(given, [(1, "good"), (2, "bad")]);
     }
 
     #[test]
@@ -238,7 +424,7 @@ mod tests {
             }
             // Work remains only if no bot that takes it has room.
             for t in types {
-                let left = lanes.pop(Priority::P0, |it| it.task_type.as_str() == t).is_some();
+                let left = lanes.oldest(Priority::P0, |it| it.task_type.as_str() == t).is_some();
                 prop_assert!(!left || !roster.takes(&Demand::of_type(t.parse().unwrap())));
             }
         }

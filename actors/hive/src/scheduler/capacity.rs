@@ -4,6 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use deia_ledger::{ClaimedTask, Demand};
@@ -26,6 +27,8 @@ struct Table {
     roster: Roster,
     /// Addresses of the bots in the roster.
     addresses: HashMap<BotName, Recipient<Dispatch>>,
+    /// Times after which leases expire, of the bots whose leases do not end with them.
+    leases: HashMap<BotName, Duration>,
     gate: Gate,
     /// Bots that changed since the running read of all bots began.
     changed: Option<HashSet<BotName>>,
@@ -92,6 +95,7 @@ impl CapacityTable {
         table.gate.open = true;
         for bot in table.roster.look() {
             table.addresses.remove(&bot);
+            table.leases.remove(&bot);
         }
     }
 
@@ -102,9 +106,14 @@ impl CapacityTable {
             deliver_to,
         } = available;
         let (bot, incarnation) = (presence.bot.clone(), presence.incarnation);
+        let lease = presence.capacity.lease;
         let mut table = self.lock();
         let has_room_now = table.roster.open(presence);
         if table.roster.incarnation(&bot) == Some(incarnation) {
+            match lease {
+                Some(lease) => table.leases.insert(bot.clone(), lease),
+                None => table.leases.remove(&bot),
+            };
             table.addresses.insert(bot, deliver_to);
         }
         has_room_now
@@ -173,9 +182,18 @@ impl CapacityTable {
             return Vec::new();
         }
         let assigned = assign(lanes, roster, max, ageing, |demand| gate.pauses(demand));
-        gate.waiting.clear();
-        gate.waiting.extend(lanes.waiting().cloned());
+        for (demand, waits) in lanes.take_changes() {
+            match waits {
+                true => gate.waiting.insert(demand),
+                false => gate.waiting.remove(&demand),
+            };
+        }
         assigned
+    }
+
+    /// Returns the time after which a lease of the bot expires; `None`: it ends with the bot.
+    pub(super) fn lease_of(&self, bot: &BotName) -> Option<Duration> {
+        self.lock().leases.get(bot).copied()
     }
 
     /// Takes a slot for a new task, if it may start at once.
@@ -185,7 +203,7 @@ impl CapacityTable {
         if !gate.lets_past(demand) {
             return None;
         }
-        let (bot, incarnation) = roster.take_slot(demand)?;
+        let (bot, incarnation) = roster.take_slot(demand, None)?;
         roster.given(&bot, false);
         Some((bot, incarnation))
     }
@@ -243,18 +261,14 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use deia_model::{BotDesired, BotSpec, Capabilities, Executor, SimulatedExecutor, Timestamp};
+    use deia_model::{BotDesired, BotSpec, Executor, SimulatedExecutor, Timestamp};
 
     use super::*;
 
     fn record(name: &str, desired: BotDesired, version: u64) -> BotRecord {
         BotRecord {
             name: name.parse().unwrap(),
-            spec: BotSpec {
-                executor: Executor::Simulated(SimulatedExecutor::default()),
-                capabilities: Capabilities::default(),
-                secrets: Default::default(),
-            },
+            spec: BotSpec::new(Executor::Simulated(SimulatedExecutor::default())),
             desired,
             version,
             port: 1,

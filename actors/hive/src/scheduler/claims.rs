@@ -122,7 +122,7 @@ async fn carry_out(assigned: Vec<Assignment>, ledger: Ledger, dispatcher: Arc<Di
         bot: assignment.bot.clone(),
         lease: LeaseToken::new(),
         incarnation: assignment.incarnation,
-        expires_after: None,
+        expires_after: dispatcher.table().lease_of(&assignment.bot),
     };
     let claims: Vec<Claim> = assigned.iter().map(claim).collect();
     let (tasks, outcome) = match ledger.apply(ClaimTasks(claims.clone())).await {

@@ -123,6 +123,7 @@ impl DirectDispatch for Dispatcher {
     fn take(&self, demand: &Demand) -> Option<Slot> {
         let (bot, incarnation) = self.table.take_directly(demand)?;
         Some(Slot {
+            expires_after: self.table.lease_of(&bot),
             bot,
             incarnation,
             lease: LeaseToken::new(),
@@ -176,6 +177,7 @@ mod tests {
             capacity: Capacity {
                 task_types: Vec::new(),
                 slots,
+                lease: None,
             },
             received: 0,
             ended: 0,

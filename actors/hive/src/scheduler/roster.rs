@@ -133,6 +133,10 @@ impl Roster {
     /// Records the generation of a bot that may be given tasks, if any. Heartbeats do not change
     /// this. Returns `true` if the bot may have room that it did not have before.
     pub(super) fn set_eligible(&mut self, bot: &BotName, eligible: Option<BotGeneration>) -> bool {
+        // So it is for most bots of each read of all.
+        if self.eligible.get(bot) == eligible.as_ref() {
+            return false;
+        }
         match eligible {
             Some(generation) => self.eligible.insert(bot.clone(), generation),
             None => self.eligible.remove(bot),
@@ -212,6 +216,11 @@ impl Roster {
         self.bots.get(bot).map(|slots| slots.incarnation)
     }
 
+    /// Returns true if a bot other than that one has a slot for that demand.
+    pub(super) fn another_takes(&self, bot: &BotName, demand: &Demand) -> bool {
+        self.least_loaded_but(demand, bot).is_some()
+    }
+
     /// Returns true if some bot has a slot for that demand.
     pub(super) fn takes(&self, demand: &Demand) -> bool {
         self.least_loaded(demand).is_some()
@@ -220,6 +229,12 @@ impl Roster {
     /// Returns true if any bot has a slot.
     pub(super) fn has_room(&self) -> bool {
         !self.generalists.is_empty() || !self.specialists.is_empty()
+    }
+
+    /// Returns the types for which some bot has a slot; `None` if there is one for any type.
+    pub(super) fn open_types(&self) -> Option<impl ExactSizeIterator<Item = &TaskType>> {
+        let only_some = self.generalists.is_empty();
+        only_some.then(|| self.specialists.keys())
     }
 
     /// Returns true if it is this bot's turn to be given an aged task: it was given `every - 1`
@@ -242,12 +257,19 @@ impl Roster {
     /// Returns true if that bot takes tasks with that demand.
     pub(super) fn bot_takes(&self, bot: &BotName, demand: &Demand) -> bool {
         let slots = self.bots.get(bot);
-        slots.is_some_and(|slots| slots.capacity.meets(demand))
+        let may = demand.bot.as_ref().is_none_or(|own| own == bot);
+        may && slots.is_some_and(|slots| slots.capacity.meets(demand))
     }
 
-    /// Takes a slot of the least loaded bot that meets that demand.
-    pub(super) fn take_slot(&mut self, demand: &Demand) -> Option<(BotName, u64)> {
-        let bot = self.least_loaded(demand)?.clone();
+    /// Takes a slot of the least loaded bot that meets that demand. The `avoided` bot is taken only
+    /// if no other has a free slot.
+    pub(super) fn take_slot(
+        &mut self,
+        demand: &Demand,
+        avoided: Option<&BotName>,
+    ) -> Option<(BotName, u64)> {
+        let other = avoided.and_then(|avoided| self.least_loaded_but(demand, avoided));
+        let bot = other.or_else(|| self.least_loaded(demand))?.clone();
         let incarnation = self.incarnation(&bot)?;
         self.change(&bot, incarnation, |slots| slots.pending += 1);
         Some((bot, incarnation))
@@ -279,11 +301,34 @@ impl Roster {
     }
 
     fn least_loaded(&self, demand: &Demand) -> Option<&BotName> {
-        let Demand { task_type } = demand;
+        let Demand { task_type, bot } = demand;
+        if let Some(bot) = bot {
+            let (name, slots) = self.bots.get_key_value(bot)?;
+            return (slots.is_free() && slots.capacity.meets(demand)).then_some(name);
+        }
         let specialist = self.specialists.get(task_type).and_then(BTreeSet::first);
         [self.generalists.first(), specialist]
             .into_iter()
             .flatten()
+            .min()
+            .map(|(_, bot)| bot)
+    }
+
+    fn least_loaded_but(&self, demand: &Demand, avoided: &BotName) -> Option<&BotName> {
+        // A task of a session goes to the bot of the session, whatever happened there before.
+        let Demand {
+            task_type,
+            bot: None,
+        } = demand
+        else {
+            return None;
+        };
+        let specialists = self.specialists.get(task_type);
+        // A bot is listed once in each set, so at most two entries of each are looked at.
+        [Some(&self.generalists), specialists]
+            .into_iter()
+            .flatten()
+            .filter_map(|bots| bots.iter().find(|(_, bot)| bot != avoided))
             .min()
             .map(|(_, bot)| bot)
     }

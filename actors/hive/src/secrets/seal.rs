@@ -10,6 +10,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use deia_model::SecretName;
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hkdf::{HKDF_SHA256, Salt},
     rand::{SecureRandom, SystemRandom},
 };
 
@@ -27,7 +28,7 @@ const PREAMBLE: &str = "\
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     /// The system provided no random numbers.
-    #[error("the system gave no random numbers")]
+    #[error("the system provided no random numbers")]
     NoRandom,
     /// The file has a line that is not a key.
     #[error("line {line} is not a key (deia-key <id> <base64>)")]
@@ -179,6 +180,19 @@ impl SealingKeys {
     /// Returns the key that seals, alone.
     pub(crate) fn only_current(&self) -> Self {
         Self(self.0.iter().take(1).cloned().collect())
+    }
+
+    /// Returns keys for another purpose, one for each of these and in their order. They tell
+    /// nothing about these keys (HKDF, RFC 5869).
+    pub(crate) fn derive(&self, purpose: &str) -> Vec<LessSafeKey> {
+        let salt = Salt::new(HKDF_SHA256, &[]);
+        let derive = |key: &SealingKey| {
+            let (info, secret) = ([purpose.as_bytes()], salt.extract(&key.bytes));
+            // Fails only for keys that are longer than this algorithm's.
+            let derived = secret.expand(&info, &AES_256_GCM).ok()?;
+            Some(LessSafeKey::new(UnboundKey::from(derived)))
+        };
+        self.0.iter().filter_map(derive).collect()
     }
 
     /// Seals a value under its name.

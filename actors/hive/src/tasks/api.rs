@@ -9,7 +9,7 @@ use deia_model::{
 };
 use tokio::time::Instant;
 
-use super::{TaskNeeds, spans::SubmitSpan, watch::TaskWatch};
+use super::{TaskNeeds, spans::SubmitSpan};
 use crate::{
     HiveError,
     access::AccessApi,
@@ -17,6 +17,7 @@ use crate::{
     config::{Config, Settings},
     lifecycle::Lifecycle,
     subsystem::Deps,
+    waiters::Waiters,
 };
 
 /// Interface to the tasks that callers may see.
@@ -29,11 +30,11 @@ pub struct TasksApi {
     pub(super) registry: BotRegistry,
     pub(super) outputs: Outputs,
     pub(super) lifecycle: Arc<Lifecycle>,
-    watch: TaskWatch,
+    watch: Waiters<TaskId>,
 }
 
 impl TasksApi {
-    pub(super) fn new(deps: &Deps, needs: &TaskNeeds<'_>, watch: TaskWatch) -> Self {
+    pub(super) fn new(deps: &Deps, needs: &TaskNeeds<'_>, watch: Waiters<TaskId>) -> Self {
         Self {
             settings: deps.settings.clone(),
             ledger: deps.ledger.clone(),
@@ -147,7 +148,7 @@ impl TasksApi {
         let waiter = self.watch.wait_for(id);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let ended = waiter.ended_or_look_again(left);
+            let ended = waiter.woken_within(left);
             let seen = self.ledger.outcome(id, who.visibility()).await?;
             let seen = seen.ok_or_else(|| not_found(id))?;
             if let Some(result) = seen.result {

@@ -1,6 +1,8 @@
 //! Explains the state of a task: why it has not started, or where it is.
 
-use deia_model::{AwaitedTask, Bot, BotFit, Facts, Principal, TaskExplanation, TaskId, explain};
+use deia_model::{
+    AwaitedTask, Bot, BotFit, CircuitState, Facts, Principal, TaskExplanation, TaskId, explain,
+};
 
 use super::TasksApi;
 use crate::{HiveError, lifecycle::State};
@@ -14,16 +16,28 @@ impl TasksApi {
         let task = self.get(who, id).await?;
         let ledger = &self.ledger;
         let position = ledger.queue_position(id, who.visibility()).await?;
+        // No other bot than that of its session may run the task.
+        let session = match task.session_id {
+            Some(session) => ledger.session(session, None).await?,
+            None => None,
+        };
+        let own = session.and_then(|session| session.bot);
         let fits = |bot: &Bot| {
             let types = &bot.capabilities.specializations;
-            types.is_empty() || types.contains(&task.task_type)
+            let may = own.as_ref().is_none_or(|own| *own == bot.id);
+            may && (types.is_empty() || types.contains(&task.task_type))
         };
         let fit = |bot: Bot| BotFit {
             id: bot.id.to_string(),
             status: bot.status,
             in_hand: self.registry.snapshot(&bot.id).running,
             places: bot.capabilities.max_concurrent_tasks,
+            pause: bot.pause,
+            unreachable: bot.unreachable,
             fault: bot.fault.filter(|fault| fault.in_a_row > 0),
+            circuit: bot
+                .circuit
+                .filter(|circuit| circuit.state != CircuitState::Closed),
         };
         let bots = self.bots.list().await?.into_iter().filter(fits);
         let awaited = position.waits_for.into_iter();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deia_model::{Principal, Task, TaskId, TaskStatus};
+use deia_model::{Principal, Task, TaskId, TaskStatus, Timestamp};
 use tokio::{task::spawn_blocking, time::Instant};
 
 use super::TasksApi;
@@ -66,7 +66,7 @@ impl TasksApi {
     }
 
     /// Returns the output of an attempt that is over, from its file or the result.
-    async fn ended_output(
+    pub(super) async fn ended_output(
         &self,
         task: &Task,
         attempt: u32,
@@ -96,9 +96,18 @@ impl TasksApi {
             Some(text) => Ok(TaskOutput::text(attempt, text, offset)),
             None => {
                 let kept = self.config().tasks.kept_outputs;
-                Err(HiveError::OutputMissing(missing(task, attempt, kept)))
+                let removed_at = self.removed_at(task.id, attempt).await?;
+                let why = missing(task, attempt, kept, removed_at);
+                Err(HiveError::OutputMissing(why))
             }
         }
+    }
+
+    /// Returns the time at which the output was removed for the limit of all outputs, if it was.
+    async fn removed_at(&self, id: TaskId, attempt: u32) -> Result<Option<Timestamp>, HiveError> {
+        let outputs = self.outputs.clone();
+        let looking = spawn_blocking(move || outputs.removed_at(id, attempt)).await;
+        looking.map_err(|error| HiveError::Internal(error.to_string()))
     }
 
     /// Adds the lengths of their kept outputs to the failed attempts of a task.
@@ -130,8 +139,8 @@ impl TasksApi {
         })
     }
 
-    /// Removes files of outputs that no result refers to. Runs in the background; the next start
-    /// removes the files that are left.
+    /// Removes files of outputs that no result refers to, and counts the others. Runs in the
+    /// background; the next start removes the files that are left.
     pub(crate) fn sweep_outputs(&self) {
         let tasks = self.clone();
         actix::spawn(async move {
@@ -154,7 +163,10 @@ impl TasksApi {
                 tracing::warn!(%error, "files of outputs stay behind");
             }
         }
-        Ok(())
+        let outputs = self.outputs.clone();
+        let counting = spawn_blocking(move || outputs.count_all()).await;
+        let counted = counting.map_err(|error| internal(error.to_string()))?;
+        counted.map_err(|error| internal(error.to_string()))
     }
 
     /// Returns true if the task is known: its files are evidence, and are removed with it.
@@ -174,7 +186,7 @@ fn not_begun(task: &Task, wanted: u32) -> String {
 }
 
 /// Returns the reason why the attempt will never have an output.
-fn never_begun(task: &Task, wanted: u32) -> String {
+pub(super) fn never_begun(task: &Task, wanted: u32) -> String {
     let (id, status, last) = (task.id, task.status.as_str(), task.attempt);
     match last {
         0 => format!("task {id} is {status}: it had no attempt"),
@@ -183,8 +195,13 @@ fn never_begun(task: &Task, wanted: u32) -> String {
 }
 
 /// Returns the reason why an ended attempt has no output.
-fn missing(task: &Task, attempt: u32, kept: u32) -> String {
+fn missing(task: &Task, attempt: u32, kept: u32, removed_at: Option<Timestamp>) -> String {
     let id = task.id;
+    if let Some(at) = removed_at {
+        return format!(
+            "the output of attempt {attempt} of task {id} was removed at {at}: all outputs together exceeded their limit (tasks.max_outputs_bytes)"
+        );
+    }
     if attempt.saturating_add(kept) <= task.attempt {
         return format!(
             "the output of attempt {attempt} of task {id} was removed: the last {kept} are kept (tasks.kept_outputs)"
@@ -211,9 +228,11 @@ mod tests {
             (3, "was not kept"),
             (5, "was not kept"),
         ] {
-            let why = missing(&task, attempt, 3);
+            let why = missing(&task, attempt, 3, None);
             assert!(why.contains(expected), "{attempt}: {why}");
         }
+        let why = missing(&task, 1, 3, Some(Timestamp::now()));
+        assert!(why.contains("tasks.max_outputs_bytes"), "{why}");
         assert!(not_begun(&task, 6).ends_with("the last one is 5"));
     }
 }

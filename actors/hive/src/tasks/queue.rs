@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use deia_ledger::{
-    CancelTask, Ledger, PauseQueue, RecordEvents, Rejection, ResumeQueue, RetryTask, hour_of,
+    Apply, CancelTask, Ledger, PauseQueue, RecordEvents, Rejection, ResumeQueue, RetryTask, hour_of,
 };
 use deia_model::{
-    Changed, Drained, Page, PageRequest, Principal, QueueLane, QueueStatus, Task, TaskFilter,
-    TaskId, TaskStatus, TaskType, Timestamp, Violation,
+    Action, Changed, Drained, NewEvent, Page, PageRequest, Principal, QueueLane, QueueStatus, Task,
+    TaskFilter, TaskId, TaskStatus, TaskType, Timestamp, Violation,
 };
 use futures_util::{StreamExt, stream};
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::{TasksApi, meter::ThroughputMeter};
@@ -21,6 +22,9 @@ const AT_ONCE: u32 = 500;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Maximum number of pages that one call processes. The remainder is reported.
 const PAGES_MAX: usize = 2_000;
+
+/// Name of the whole queue in events.
+const WHOLE: &str = "queue";
 
 /// Number of hours of history in the status of the queue.
 const HISTORY_HOURS: u32 = 24;
@@ -142,6 +146,10 @@ impl QueueApi {
                 .sum();
             if running == 0 || Instant::now() >= deadline {
                 let drained = running == 0;
+                let target = task_type.as_ref().map_or(WHOLE, TaskType::as_str);
+                let event = NewEvent::new(Action::QueueDrained, &*who.user, target)
+                    .details(json!({"type": task_type, "running": running}));
+                self.record(event.partial_unless(drained)).await;
                 return Ok(Drained { drained, running });
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -187,7 +195,21 @@ impl QueueApi {
             all.add(self.change_these(who, ids, Bulk::CancelWaiting).await?);
             all.complete &= complete;
         }
+        let task_type = filter.task_type.as_ref();
+        let target = task_type.map_or(WHOLE, TaskType::as_str);
+        let details = json!({"type": task_type, "cancelled": all.changed, "skipped": all.skipped});
+        let event = NewEvent::new(Action::QueuePurged, &*who.user, target).details(details);
+        self.record(event.partial_unless(all.complete)).await;
         Ok(all)
+    }
+
+    /// Records what was done to the queue. It has been done even if this fails; the pause,
+    /// and each task that was cancelled, have events of their own.
+    async fn record(&self, event: NewEvent) {
+        let action = event.action.as_str();
+        if let Err(error) = self.ledger.apply(RecordEvents(vec![event])).await {
+            tracing::warn!(action, %error, "the action on the queue could not be recorded");
+        }
     }
 
     /// Puts the failed tasks that match the filter back into the queue.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use deia_model::{AttemptEnd, BotName, LeaseToken, Task, TaskId, TaskStatus, Timestamp};
+use deia_model::{
+    AttemptEnd, BotName, FailureClass, LeaseToken, Task, TaskId, TaskStatus, Timestamp,
+};
 
 use super::{Command, Reply, ledger_command};
 
@@ -60,6 +62,8 @@ pub struct AttemptReport {
     pub tokens_used: Option<u64>,
     /// Cost, in hundredths of the billing currency.
     pub cost_cents: Option<u64>,
+    /// Class of a failure, if the executor named one.
+    pub failure_class: Option<FailureClass>,
 }
 
 impl AttemptReport {
@@ -77,6 +81,7 @@ impl AttemptReport {
             execution_time_ms: 0,
             tokens_used: None,
             cost_cents: None,
+            failure_class: None,
         }
     }
 }
@@ -140,6 +145,34 @@ ledger_command!(
     Reply::Finished(outcomes) => outcomes
 );
 
+/// Records the end of an attempt that its bot reports from outside of the hive. Unlike
+/// with [`FinishAttempts`], the lease stays with the end, so that a report whose answer
+/// was lost can be repeated.
+#[derive(Clone, Debug)]
+pub struct FinishHeld {
+    /// The bot that reports. A report about a task of another bot is stale.
+    pub bot: BotName,
+    /// The report.
+    pub report: AttemptReport,
+}
+
+ledger_command!(FinishHeld, boxed, HeldAck, Reply::HeldFinished(ack) => ack);
+
+fn boxed(command: FinishHeld) -> Command {
+    Command::FinishHeld(Box::new(command))
+}
+
+/// The outcome of a [`FinishHeld`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldAck {
+    /// Recorded; the task is now in this status.
+    Recorded(TaskStatus),
+    /// The attempt was reported under this lease before; the task is now in this status.
+    Repeated(TaskStatus),
+    /// The lease is not in force. Nothing was changed.
+    Stale,
+}
+
 /// Extends leases that expire. Replies for each, in order, with `true` if the lease is
 /// in force.
 #[derive(Clone, Debug)]
@@ -148,6 +181,21 @@ pub struct ExtendLeases {
     pub leases: Vec<HeldLease>,
     /// Time after which they expire.
     pub expires_after: Duration,
+}
+
+/// A running attempt under a lease that expires.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldAttempt {
+    /// The lease.
+    pub lease: HeldLease,
+    /// Time of the start.
+    pub started_at: Timestamp,
+    /// Time at which the lease expires.
+    pub expires_at: Timestamp,
+    /// Time limit of the attempt, in seconds.
+    pub timeout_seconds: u64,
+    /// Reason of a requested cancellation.
+    pub cancelled: Option<String>,
 }
 
 ledger_command!(ExtendLeases, Command::ExtendLeases, Vec<bool>, Reply::Extended(held) => held);

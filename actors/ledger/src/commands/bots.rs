@@ -15,10 +15,22 @@ pub struct PutBot {
     pub actor: String,
     /// If set, refuses unless the stored version is this one.
     pub if_version: Option<u64>,
-    /// First and last port that may be assigned to the bot.
-    pub ports: (u16, u16),
+    /// Ports that may be assigned to the bot.
+    pub ports: BotPorts,
     /// Maximum number of bots.
     pub max_bots: u32,
+}
+
+/// Ports that may be assigned to a bot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BotPorts {
+    /// First port of the range.
+    pub first: u16,
+    /// Last port of the range.
+    pub last: u16,
+    /// Ports that something on the host listens at. One of them is assigned only if there is
+    /// no other.
+    pub in_use: Vec<u16>,
 }
 
 /// A bot after a change.
@@ -55,6 +67,18 @@ pub struct SetDesired {
 }
 
 ledger_command!(SetDesired, Command::SetDesired, BotRecord, Reply::Bot(bot) => bot.record);
+
+/// Assigns another port to a bot, as something else listens at its own. Replies with the bot, whose
+/// port is the same if no other is free.
+#[derive(Clone, Debug)]
+pub struct MoveBot {
+    /// Name of the bot.
+    pub name: BotName,
+    /// Ports that may be assigned to it.
+    pub ports: BotPorts,
+}
+
+ledger_command!(MoveBot, Command::MoveBot, BotRecord, Reply::Bot(bot) => bot.record);
 
 /// Reports that a draining bot holds no more tasks: it is stopped, unless its desired
 /// state has changed since. Replies with whether it was stopped.

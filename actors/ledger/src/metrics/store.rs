@@ -5,7 +5,7 @@ use std::time::Instant;
 use deia_model::AttemptEnd;
 
 use super::{Counter, Histogram};
-use crate::{Command, Reply, ReportAck, StoreError};
+use crate::{Command, HeldAck, Reply, ReportAck, StoreError};
 
 /// Rows of the stores of this process that could not be decoded.
 pub static UNREADABLE_ROWS: Counter = Counter::new();
@@ -121,6 +121,11 @@ impl StoreMetrics {
                         ends[place(report.end)] += 1;
                     }
                 }
+                (Command::FinishHeld(held), Ok(Reply::HeldFinished(came_to))) => match came_to {
+                    HeldAck::Recorded(_) => ends[place(held.report.end)] += 1,
+                    HeldAck::Repeated(_) => {}
+                    HeldAck::Stale => stale += 1,
+                },
                 (Command::ReleaseLeases(command), Ok(Reply::Done(n))) => {
                     ends[place(command.end)] += n;
                 }
@@ -182,6 +187,8 @@ fn place(end: AttemptEnd) -> usize {
         AttemptEnd::HiveDied => 5,
         AttemptEnd::GivenBack => 6,
         AttemptEnd::BotFault => 7,
+        AttemptEnd::FailedForGood => 8,
+        AttemptEnd::Refused => 9,
     }
 }
 
@@ -214,6 +221,7 @@ mod tests {
             execution_time_ms: 5,
             tokens_used: None,
             cost_cents: None,
+            failure_class: None,
         };
         let finish = FinishAttempts(vec![
             report(AttemptEnd::Succeeded),
@@ -234,7 +242,7 @@ mod tests {
             9,
         );
         let ends: Vec<u64> = metrics.ends.iter().map(Counter::get).collect();
-        assert_eq!(ends, [1, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(ends, [1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!((metrics.stale.get(), metrics.wal_pages.get()), (1, 9));
         assert_eq!((metrics.applied.get(), metrics.refused.get()), (1, 1));
     }

@@ -12,15 +12,22 @@ pub(crate) mod deaths;
 pub(crate) mod dependencies;
 pub(crate) mod entities;
 pub(crate) mod erasure;
+pub(crate) mod external;
 pub(crate) mod followers;
 mod handles;
+pub(crate) mod messages;
+mod notices;
 pub(crate) mod plans;
 pub(crate) mod queue;
 pub(crate) mod secrets;
+pub(crate) mod session_bots;
+pub(crate) mod sessions;
 pub(crate) mod shares;
 pub(crate) mod submissions;
 pub(crate) mod task_events;
 pub(crate) mod web_sessions;
+pub(crate) mod webhook_deliveries;
+pub(crate) mod webhooks;
 
 use std::{sync::Arc, time::Duration};
 
@@ -69,16 +76,63 @@ suite! { $
         condition_has_one_open_alert_until_it_is_resolved,
         open_alert_is_seen_with_its_condition_as_it_is_now,
     }
+    session_bots {
+        tasks_of_a_session_go_to_its_bot,
+        first_task_gives_the_session_its_bot,
+        session_gets_another_bot_when_its_own_is_stopped,
+        session_fails_with_its_bot,
+        task_of_a_session_may_start_in_its_submission,
+    }
+    sessions {
+        session_is_started_listed_and_ended,
+        session_names_a_bot_that_takes_tasks,
+        sessions_of_a_user_are_limited_and_end_with_it,
+        repeated_start_makes_one_session,
+        tasks_need_an_active_session_of_their_submitter,
+        ended_session_cancels_its_waiting_tasks_if_asked,
+        idle_session_ends_unless_a_task_is_unfinished,
+        messages_count_in_their_session,
+        ended_sessions_are_forgotten,
+    }
+    messages {
+        message_is_delivered_read_and_recorded,
+        urgent_messages_come_first_then_the_oldest,
+        unread_message_is_delivered_again_and_fails_at_last,
+        message_expires_unless_it_was_read,
+        messages_name_bots_that_exist,
+        inbox_has_a_limit,
+        repeated_send_makes_one_message,
+        delivery_is_bounded_by_bytes,
+        messages_of_a_removed_bot_fail,
+        messages_are_listed_by_bot_page_by_page,
+        ended_messages_are_forgotten,
+    }
     followers {
         events_are_complete_without_their_task,
         follower_processes_each_event_once,
         cursor_moves_forward_within_the_log_only,
         statistics_of_the_same_hour_type_and_bot_add_up,
         pages_of_events_are_bounded_and_continue,
+        events_of_a_page_are_numbered_within_their_task,
         pruning_keeps_the_newest_event_and_those_of_binding_followers,
         newest_event_before_a_time_is_found,
         only_one_of_two_moves_a_cursor,
         size_of_the_log_is_not_judged_by_its_ends,
+        checkpoint_of_the_trail_is_noted_with_the_cursor,
+        new_history_begins_behind_the_newest_event,
+    }
+    webhook_deliveries {
+        deliveries_wait_are_retried_and_become_history,
+        events_of_some_actions_are_found_among_others,
+        replay_runs_once_and_can_be_stopped,
+    }
+    webhooks {
+        cursors_of_endpoints_move_with_the_dispatcher,
+        disabled_endpoint_keeps_its_place_and_tells_what_it_missed,
+        endpoints_of_a_deleted_user_are_disabled_with_it,
+        endpoint_is_changed_and_deleted_with_all_that_belongs_to_it,
+        endpoints_are_listed_by_owner_page_by_page,
+        registration_is_limited_and_repeatable,
     }
     task_events {
         events_of_a_task_are_numbered_from_one_without_gaps,
@@ -123,6 +177,7 @@ suite! { $
         the_wait_of_a_task_given_back_continues,
     }
     deaths {
+        a_task_that_is_ready_again_names_the_bot_of_its_last_attempt,
         each_death_is_charged_to_its_own_count,
         a_task_that_takes_down_the_hive_fails,
         a_fault_of_the_bot_only_delays_the_task,
@@ -163,6 +218,7 @@ suite! { $
         a_bot_is_put_changed_and_removed,
         each_change_of_a_bot_announces_its_eligible_generation,
         bots_get_ports_of_their_own,
+        ports_that_something_listens_at_are_avoided,
         a_bot_counts_its_attempts,
         a_bot_in_use_cannot_be_deleted,
         a_draining_bot_is_stopped_when_it_has_drained,
@@ -192,6 +248,14 @@ suite! { $
         content_and_outcome_are_erased_and_the_record_stays,
         only_finished_tasks_are_erased_and_only_once,
         erased_tasks_are_not_requeued,
+    }
+    external {
+        external_event_is_appended_whole_for_its_caller,
+        external_events_are_selected_by_kind_and_by_name,
+        external_event_outside_its_limits_is_refused,
+        repeated_external_event_is_appended_once,
+        external_event_of_a_revoked_caller_is_not_appended,
+        level_of_an_event_overrides_that_of_its_action,
     }
     concurrent_tasks {
         two_claimers_never_get_the_same_task,
@@ -234,6 +298,7 @@ suite! { $
 
 pub(crate) use handles::{Handles, check};
 use handles::{ROUNDS, one_refused, race};
+use notices::{flows_of, notices_of, seen};
 
 fn task_of(task_type: &str, content: &str) -> NewTask {
     NewTask::new(task_type.parse().unwrap(), content)
@@ -282,6 +347,7 @@ fn report(claimed: &ClaimedTask, end: AttemptEnd) -> AttemptReport {
         execution_time_ms: 7,
         tokens_used: None,
         cost_cents: None,
+        failure_class: None,
     }
 }
 
@@ -330,37 +396,13 @@ async fn actions(ledger: &Ledger) -> Vec<Action> {
         .collect()
 }
 
+async fn count(ledger: &Ledger, action: Action) -> usize {
+    let all = actions(ledger).await;
+    all.into_iter().filter(|other| *other == action).count()
+}
+
 fn bot_name(name: &str) -> BotName {
     name.parse().unwrap()
-}
-
-type Seen = Arc<std::sync::Mutex<Vec<CommitNotice>>>;
-
-/// Subscribes a sink that records every notice except statistics and events.
-fn notices_of(ledger: &Ledger) -> Seen {
-    seen(ledger, |notice| {
-        !matches!(
-            notice,
-            CommitNotice::LaneStats(_) | CommitNotice::Logged(_) | CommitNotice::EventsAppended(_)
-        )
-    })
-}
-
-/// Subscribes a sink that records the statistics.
-fn flows_of(ledger: &Ledger) -> Seen {
-    seen(ledger, |notice| {
-        matches!(notice, CommitNotice::LaneStats(_))
-    })
-}
-
-fn seen(ledger: &Ledger, wanted: fn(&CommitNotice) -> bool) -> Seen {
-    let seen = Seen::default();
-    let sink = seen.clone();
-    ledger.subscribe(Arc::new(move |notices| {
-        let wanted = notices.iter().filter(|notice| wanted(notice)).cloned();
-        sink.lock().unwrap().extend(wanted);
-    }));
-    seen
 }
 
 async fn counted(ledger: &Ledger, status: TaskStatus) -> u64 {

@@ -12,6 +12,7 @@ mod checkpoint;
 mod claim;
 mod connection;
 mod counts;
+mod cursors;
 mod dependencies;
 mod disk_space;
 mod due;
@@ -20,44 +21,52 @@ mod entry;
 mod erase;
 mod errors;
 mod event_pages;
+mod event_reads;
+mod event_rows;
+mod external;
 mod followers;
 mod idempotency;
 mod keys;
 pub(super) mod lists;
 mod memo;
+mod messages;
 mod open;
 mod options;
 mod pauses;
 mod pool;
+mod positions;
 mod prune;
 mod read;
 mod reserve;
 mod retry;
 mod rows;
+mod scan;
 mod schema;
 mod secrets;
+mod sessions;
 mod shares;
+mod statistics;
 mod submit;
 #[cfg(test)]
 mod tests;
+mod trail;
 mod transaction;
 mod unreadable;
 mod users;
 mod waiting;
 mod web_sessions;
+mod webhooks;
 mod writer;
 
 use std::{
-    num::NonZero,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError, mpsc},
 };
 
 use arc_swap::ArcSwapOption;
 use deia_model::{
-    BotName, BotRecord, Event, EventFilter, KeyRecord, Page, PageRequest, Pause, Position,
-    QueueStatus, SecretInfo, SecretName, StatusCounts, Task, TaskFilter, TaskId, TaskResult,
-    Timestamp, User, Visibility, WebSessionRecord,
+    BotName, BotRecord, KeyRecord, Page, PageRequest, Pause, QueueStatus, SecretInfo, SecretName,
+    StatusCounts, Task, TaskFilter, TaskId, TaskResult, User, Visibility, WebSessionRecord,
 };
 pub use open::OpenError;
 pub use options::SqliteOptions;
@@ -69,9 +78,8 @@ use self::{
 };
 use crate::{
     AccessReads, BotReads, BoxFuture, Cancelling, Command, CommandLog, CommitListener,
-    DirectDispatch, EventLog, EventReads, EventsPage, FollowerName, FollowerState, Prunable,
-    QueuePosition, ReadyLane, ReadyQuery, ReadyTask, Reply, SchedulerReads, Statistics, StoreError,
-    StoredSecret, TaskCompletion, TaskReads,
+    DirectDispatch, HeldAttempt, Prunable, QueuePosition, ReadyLane, ReadyQuery, ReadyTask, Reply,
+    SchedulerReads, StoreError, StoredSecret, TaskCompletion, TaskReads,
 };
 
 /// The hive's data in one SQLite file.
@@ -349,82 +357,8 @@ impl BotReads for SqliteStore {
     fn bot(&self, name: BotName) -> BoxFuture<'_, Result<Option<BotRecord>, StoreError>> {
         self.readers.read(move |db| bots::find(db, &name))
     }
-}
 
-impl EventReads for SqliteStore {
-    #[cfg(any(test, feature = "testing"))]
-    fn events(&self, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<Event>, StoreError>> {
-        self.readers.read(move |db| lists::events(db, after, limit))
-    }
-
-    fn events_after(
-        &self,
-        after: Position,
-        max_events: NonZero<u32>,
-        max_bytes: u64,
-    ) -> BoxFuture<'_, Result<EventsPage, StoreError>> {
-        let limits = followers::PageLimits {
-            events: max_events,
-            bytes: max_bytes,
-        };
-        self.follower_readers
-            .read_whole(move |db| followers::page(db, after, limits))
-    }
-
-    fn cursor(&self, follower: FollowerName) -> BoxFuture<'_, Result<Position, StoreError>> {
-        self.follower_readers
-            .read_whole(move |db| followers::cursor(db, follower.0))
-    }
-
-    fn followers(&self) -> BoxFuture<'_, Result<Vec<FollowerState>, StoreError>> {
-        self.internal_readers.read_whole(followers::followers)
-    }
-
-    fn event_log(&self) -> BoxFuture<'_, Result<EventLog, StoreError>> {
-        self.internal_readers.read_whole(followers::log)
-    }
-
-    fn last_event_before(&self, time: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.internal_readers
-            .read_whole(move |db| followers::last_before(db, time))
-    }
-
-    fn statistics(&self, from: u32) -> BoxFuture<'_, Result<Statistics, StoreError>> {
-        self.readers.read(move |db| followers::statistics(db, from))
-    }
-
-    fn events_page(
-        &self,
-        visibility: Visibility,
-        filter: EventFilter,
-        page: PageRequest,
-    ) -> BoxFuture<'_, Result<Page<Event>, StoreError>> {
-        let cursor = page.cursor.as_deref();
-        let after = match cursor.map(|text| event_pages::Place::parse(text, &visibility)) {
-            Some(None) => return Box::pin(async { Err(StoreError::BadCursor) }),
-            Some(Some(after)) => Some(after),
-            None => None,
-        };
-        let list = event_pages::List {
-            visibility,
-            filter,
-            after,
-            limit: page.limit,
-        };
-        self.readers
-            .read_whole(move |db| event_pages::events(db, &list))
-    }
-
-    fn task_events(
-        &self,
-        id: TaskId,
-        visibility: Visibility,
-    ) -> BoxFuture<'_, Result<Vec<Event>, StoreError>> {
-        self.readers
-            .read_whole(move |db| lists::task_events(db, id, &visibility))
-    }
-
-    fn last_event_seq(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.readers.read(read::last_event_seq)
+    fn held_attempts(&self, bot: BotName) -> BoxFuture<'_, Result<Vec<HeldAttempt>, StoreError>> {
+        self.readers.read(move |db| read::held_attempts(db, &bot))
     }
 }

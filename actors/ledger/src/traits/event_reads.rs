@@ -1,11 +1,24 @@
 //! Reads of the event log.
 
-use std::num::NonZero;
+use std::{num::NonZero, sync::Arc};
 
-use deia_model::{Event, EventFilter, Page, PageRequest, Position, TaskId, Timestamp, Visibility};
+use deia_model::{
+    Event, EventFilter, EventRows, Page, PageRequest, Position, TaskId, Timestamp, Visibility,
+};
 
 use super::{BoxFuture, StoreError};
-use crate::{EventLog, EventsPage, FollowerName, FollowerState, Statistics};
+use crate::{EventCounts, EventLog, EventsPage, FollowerName, FollowerState, Statistics};
+
+/// Limits of a read of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventScan {
+    /// Maximum number of events that are returned.
+    pub max_events: NonZero<u32>,
+    /// Approximate maximum size of their texts, in bytes.
+    pub max_bytes: u64,
+    /// Maximum number of events that are examined.
+    pub max_examined: u64,
+}
 
 /// Reads events.
 pub trait EventReads: Send + Sync + 'static {
@@ -43,6 +56,39 @@ pub trait EventReads: Send + Sync + 'static {
         max_events: NonZero<u32>,
         max_bytes: u64,
     ) -> BoxFuture<'_, Result<EventsPage, StoreError>>;
+
+    /// Returns events after a cursor as [`events_after`](Self::events_after) does, with texts that
+    /// need no memory of their own. A row that cannot be decoded becomes an event of the action
+    /// `system.unreadable`: no number is missing.
+    fn rows_after(
+        &self,
+        after: Position,
+        max_events: NonZero<u32>,
+        max_bytes: u64,
+    ) -> BoxFuture<'_, Result<EventsPage<EventRows>, StoreError>>;
+
+    /// Returns those events after a cursor that have one of these actions, or an action of
+    /// one of these kinds, as [`events_after`](Self::events_after) does; all events if
+    /// there are none. `next` is after the events that were examined, which are no more
+    /// than `max_examined`.
+    fn events_of_actions(
+        &self,
+        after: Position,
+        actions: Arc<[String]>,
+        limits: EventScan,
+    ) -> BoxFuture<'_, Result<EventsPage, StoreError>>;
+
+    /// Counts the events after a cursor: at least one, if there is any, and no more than
+    /// `max_events`. Cheaper than [`events_after`](Self::events_after), as events are not
+    /// decoded as a whole.
+    fn counts_after(
+        &self,
+        after: Position,
+        max_events: NonZero<u32>,
+    ) -> BoxFuture<'_, Result<EventsPage<EventCounts>, StoreError>>;
+
+    /// Returns the position of the newest event; sequence number 0 when there is none.
+    fn log_head(&self) -> BoxFuture<'_, Result<Position, StoreError>>;
 
     /// Returns the position of the cursor of a follower; before all events if it was
     /// never moved.

@@ -35,6 +35,9 @@ pub(super) fn detail(hold: TaskHold, facts: &Facts) -> String {
             "none of the bots that take tasks of type {task_type} is up; `deia bot launch` starts one"
         ),
         TaskHold::BotsAreAtFault => at_fault(facts),
+        TaskHold::BotsAreCutOff => cut_off(facts),
+        TaskHold::BotsArePaused => paused(facts),
+        TaskHold::BotsAreUnreachable => unreachable(facts),
         TaskHold::HiveRestarts => "the hive is restarting; the task starts afterwards".into(),
         TaskHold::BotsAreBusy if facts.ahead.is_none() => {
             format!("the bots that take tasks of type {task_type} are busy")
@@ -65,6 +68,53 @@ fn at_fault(facts: &Facts) -> String {
         "bot {id} takes the task but cannot carry out tasks: {reason}; {again}; see `deia bot show {id}`",
         id = bot.id,
         reason = summary(&fault.reason),
+    )
+}
+
+/// Explains a wait for bots with open circuits. Outsiders are not shown the bots.
+fn cut_off(facts: &Facts) -> String {
+    let (Some((bot, circuit)), Some(_)) = (facts.cut_off(), facts.ahead) else {
+        let task_type = &facts.task.task_type;
+        return format!(
+            "the bots that take tasks of type {task_type} have failed too often and take none for a while; they try again by themselves"
+        );
+    };
+    let again = match circuit.until {
+        Some(at) => format!("it tries one task again at {at}"),
+        None => "it tries again by itself".into(),
+    };
+    format!(
+        "bot {id} takes the task but failed too often, so its circuit is open; {again}; see `deia bot show {id}` and `deia bot logs {id}`; `deia bot restart {id}` closes the circuit",
+        id = bot.id,
+    )
+}
+
+/// Explains a wait for bots that are paused. Outsiders are not shown the bots.
+fn paused(facts: &Facts) -> String {
+    let (Some((bot, pause)), Some(_)) = (facts.paused_bot(), facts.ahead) else {
+        let task_type = &facts.task.task_type;
+        return format!(
+            "the bots that take tasks of type {task_type} take none for a while, as their services asked for it"
+        );
+    };
+    format!(
+        "bot {id} takes the task but none before {until}: {reason}; see `deia bot show {id}`",
+        id = bot.id,
+        until = pause.until,
+        reason = summary(&pause.reason),
+    )
+}
+
+/// Explains a wait for bots that cannot be reached. Outsiders are not shown the bots.
+fn unreachable(facts: &Facts) -> String {
+    let (Some((bot, reason)), Some(_)) = (facts.unreachable(), facts.ahead) else {
+        let task_type = &facts.task.task_type;
+        return format!("the bots that take tasks of type {task_type} cannot be reached now");
+    };
+    format!(
+        "bot {id} takes the task but cannot be reached: {reason}; see `deia bot show {id}`",
+        id = bot.id,
+        reason = summary(reason),
     )
 }
 
@@ -111,9 +161,11 @@ pub fn summary(error: &str) -> String {
 fn because(reason: EndReason) -> &'static str {
     match reason {
         EndReason::Attempts => "its attempts were used up",
+        EndReason::Permanent => "no further attempt could succeed",
         EndReason::Poison => "it took too many bots down",
         EndReason::Expired => "it did not start in time",
         EndReason::Dependency => "a task that it depends on did not complete",
         EndReason::Cancelled => "it was cancelled by a caller",
+        EndReason::Session => "the bot of its session died",
     }
 }

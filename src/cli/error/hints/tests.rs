@@ -120,10 +120,10 @@ fn advice_names_the_roles_that_have_a_permission() {
     for (permission, expected) in [
         (
             "bot:list",
-            "bot:list is of the roles admin, operator and viewer;",
+            "the roles admin, operator and viewer have bot:list;",
         ),
-        ("admin:keys", "admin:keys is of the role admin;"),
-        ("new:one", "new:one is of no role that this program knows;"),
+        ("admin:keys", "the role admin has admin:keys;"),
+        ("new:one", "no role that this program knows has new:one;"),
     ] {
         let mut error = problem(403, "permission_denied");
         if let ClientError::Problem(problem) = &mut error {

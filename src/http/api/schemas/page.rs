@@ -19,14 +19,14 @@ pub fn data_model_page() -> Result<String, &'static serde_json::Error> {
     let mut out = format!(
         "# Data model\n\n\
          Schema version {SCHEMA_VERSION}. Written from the types; a test fails when it is stale.\n\
-         `DEIA_BLESS=1 cargo test --test it schemas` writes it and [`docs/schemas`](schemas) anew.\n\n\
+         `DEIA_BLESS=1 cargo test --test it schemas` generates it and [`docs/schemas`](schemas).\n\n\
          Each entity has a JSON Schema (2020-12): in [`docs/schemas`](schemas), from a running hive at\n\
          `GET /api/schemas/{{name}}`, and from `deia schema NAME`. Times are RFC 3339 in UTC;\n\
-         durations are in the unit that the name of the field ends with; ids are a prefix that says\n\
-         what they are of and a UUIDv7 in base32. What is taken refuses unknown fields; what is\n\
-         answered may grow fields: readers ignore those they do not know. Within one major version\n\
-         of the schema nothing is taken away and nothing changes its type or meaning.\n\n\
-         | entity | what it is |\n|---|---|\n"
+         durations are in the unit that the name of the field ends with; ids are a prefix for\n\
+         the kind of object and a UUIDv7 in base32. Unknown fields in requests are refused; answers\n\
+         may get new fields, and readers must ignore fields that they do not know. Within one major\n\
+         version of the schema no field is removed and no field changes its type or meaning.\n\n\
+         | entity | description |\n|---|---|\n"
     );
     for entity in all {
         let (name, anchor) = (entity.name, anchor(entity.name));
@@ -35,7 +35,7 @@ pub fn data_model_page() -> Result<String, &'static serde_json::Error> {
     for entity in all {
         out += &section(entity);
     }
-    out += "\n## Parts\n\nWhat the entities above are made of.\n";
+    out += "\n## Parts\n\nTypes that the entities above are composed of.\n";
     for (name, schema) in parts(all) {
         out += &format!("\n### {name}\n\n{}\n", flat(&schema["description"]));
         out += &body(&schema, &names_of(&schema));

@@ -1,4 +1,5 @@
 use actix_web::http::StatusCode;
+use deia_hive::access::{AuthError, AuthFailure, TokenError};
 use deia_ledger::Shortage;
 use deia_model::KeyError;
 use proptest::prelude::*;
@@ -33,6 +34,7 @@ fn errors_of_the_hive_have_their_codes() {
         (HiveError::NoOutput("x".into()), Code::NoOutput),
         (HiveError::OutputMissing("x".into()), Code::OutputMissing),
         (HiveError::BeyondOutput { length: 1 }, Code::BeyondOutput),
+        (HiveError::BadEventId("x".into()), Code::BadEventId),
         (HiveError::PartRefused("x".into()), Code::PartRefused),
         (HiveError::RestartRefused("x".into()), Code::RestartRefused),
         (

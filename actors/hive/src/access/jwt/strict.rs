@@ -74,7 +74,7 @@ impl<'de> Visitor<'de> for Any {
         let mut members = Map::new();
         while let Some((name, Strict(value))) = map.next_entry()? {
             if members.insert(name, value).is_some() {
-                return Err(A::Error::custom("a name is there twice"));
+                return Err(A::Error::custom("a name is given twice"));
             }
         }
         Ok(Value::Object(members))

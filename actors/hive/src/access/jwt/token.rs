@@ -23,7 +23,7 @@ pub enum TokenError {
     #[error("the token is of an issuer that is not configured here")]
     Issuer,
     /// The issuer has no such key.
-    #[error("the issuer of the token has no such key")]
+    #[error("the issuer of the token does not have the key of the token")]
     Key,
     /// The signature is not that of the key.
     #[error("the signature of the token is wrong")]
@@ -38,7 +38,7 @@ pub enum TokenError {
     #[error("the token is not valid yet")]
     NotYetValid,
     /// No claim of the token gives a role.
-    #[error("the token gives no role here")]
+    #[error("the token grants no role")]
     NoRole,
     /// The key of the token is not known, and its issuer cannot be asked now; contains the time
     /// until it can.

@@ -67,7 +67,7 @@ pub(super) fn capped(
         (Some(at), Some(until)) if at > until => Err(Violation {
             pointer: "/expires_at".into(),
             detail: format!(
-                "must be at most {until}: a key that is made with a token has a limited life (auth.token_key_lifetime)"
+                "must be at most {until}: a key that is created with a token has a limited life (auth.token_key_lifetime)"
             ),
         }),
         (None, until) => Ok(until),

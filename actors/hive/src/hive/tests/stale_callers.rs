@@ -48,7 +48,9 @@ async fn can_do_nothing(hive: &Hive, admin: &Principal, stale: &Principal, id: T
     is_refused("requeue", hive.queue().requeue_dead(stale, all).await);
     is_refused(
         "put",
-        hive.bots().put(stale, bot_name("x"), spec, None).await,
+        hive.bots()
+            .put(stale, bot_name("x"), spec, crate::PutHow::default())
+            .await,
     );
     is_refused("stop", hive.bots().stop(stale, &bot_name("b")).await);
     is_refused("delete", hive.bots().delete(stale, &bot_name("b")).await);

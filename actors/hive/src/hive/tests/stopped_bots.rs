@@ -72,7 +72,7 @@ fn task_goes_to_the_bot_that_was_put_in_place_before_it() {
                 json!({"executor": executor, "capabilities": {"max_concurrent_tasks": TASKS}});
             let spec: BotSpec = serde_json::from_value(spec).unwrap();
             hive.bots()
-                .put(&hive.admin, bot_name("b"), spec, None)
+                .put(&hive.admin, bot_name("b"), spec, crate::PutHow::default())
                 .await
                 .unwrap();
             let id = hive.submit_with(|task| task.max_attempts = Some(1)).await;

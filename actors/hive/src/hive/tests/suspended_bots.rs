@@ -86,7 +86,7 @@ fn bots_that_change_while_all_are_suspended_are_as_wanted_once_resumed() {
             .unwrap();
         for bot in ["replaced", "new"] {
             hive.bots()
-                .put(&hive.admin, bot_name(bot), spec(), None)
+                .put(&hive.admin, bot_name(bot), spec(), crate::PutHow::default())
                 .await
                 .unwrap();
         }

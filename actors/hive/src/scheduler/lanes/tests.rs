@@ -1,9 +1,58 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{lane::ABSENT_LOOKS_MAX, *};
 
 fn demand(task_type: &str) -> Demand {
     Demand::of_type(task_type.parse().unwrap())
+}
+
+impl Lanes {
+    /// Removes the oldest task of that priority whose demand is `wanted`.
+    pub(in crate::scheduler) fn oldest(
+        &mut self,
+        priority: Priority,
+        wanted: impl FnMut(&Demand) -> bool,
+    ) -> Option<ReadyTask> {
+        let search = Search {
+            priority,
+            from: i64::MIN,
+            types: None::<std::slice::Iter<'_, TaskType>>,
+        };
+        self.pop(search, wanted)
+    }
+
+    /// Asserts that the index says what a look at all lanes does.
+    fn assert_indexed(&mut self) {
+        let low = self.window / 4;
+        let facts = |lane: &Lane| lane.facts(low);
+        let mut fronts: Vec<(Priority, i64, Demand)> = Vec::new();
+        let mut lows = Vec::new();
+        for ((priority, demand), lane) in &self.lanes {
+            let facts = facts(lane);
+            assert_ne!(facts, LaneFacts::default(), "an empty lane is forgotten");
+            fronts.extend(facts.front.map(|at| (*priority, at, demand.clone())));
+            lows.extend(facts.is_low.then(|| (*priority, demand.clone())));
+        }
+        fronts.sort();
+        let indexed = Priority::ALL.into_iter().flat_map(|priority| {
+            let fronts = self.index.fronts(priority, i64::MIN);
+            fronts.map(move |(at, demand)| (priority, *at, demand.clone()))
+        });
+        assert_eq!(indexed.collect::<Vec<_>>(), fronts);
+        assert_eq!(self.index.low().cloned().collect::<Vec<_>>(), lows);
+        let tasks: usize = self.lanes.values().map(|lane| lane.tasks.len()).sum();
+        assert_eq!(self.len(), tasks);
+        let since = |lane: &Lane| lane.tasks.iter().map(|it| it.ready_at).min();
+        let oldest = self.lanes.values().filter_map(since).min();
+        assert!(oldest.is_none_or(|oldest| self.ready_since <= oldest));
+    }
+
+    /// Returns the demands with waiting tasks, by a look at all lanes.
+    fn waiting(&self) -> HashSet<Demand> {
+        let lanes = self.lanes.iter();
+        let waits = lanes.filter(|(_, lane)| lane.facts(0).waits);
+        waits.map(|((_, demand), _)| demand.clone()).collect()
+    }
 }
 
 fn task(order: i64) -> ReadyTask {
@@ -13,6 +62,7 @@ fn task(order: i64) -> ReadyTask {
         demand: demand("a"),
         priority: Priority::P2,
         ready_at: order,
+        last_bot: None,
     }
 }
 
@@ -25,7 +75,7 @@ fn in_store(tasks: u64) -> ReadyLane {
 }
 
 fn drain(lanes: &mut Lanes) -> Vec<i64> {
-    std::iter::from_fn(|| lanes.pop(Priority::P2, |_| true))
+    std::iter::from_fn(|| lanes.oldest(Priority::P2, |_| true))
         .map(|task| task.order)
         .collect()
 }
@@ -56,16 +106,16 @@ fn the_oldest_over_all_types_that_are_wanted() {
     }
     assert_eq!(
         lanes
-            .pop(Priority::P2, |it| it.task_type.as_str() == "a")
+            .oldest(Priority::P2, |it| it.task_type.as_str() == "a")
             .unwrap()
             .order,
         2
     );
-    assert_eq!(lanes.pop(Priority::P2, |_| true).unwrap().order, 1);
-    assert!(lanes.pop(Priority::P2, |_| true).is_none());
+    assert_eq!(lanes.oldest(Priority::P2, |_| true).unwrap().order, 1);
+    assert!(lanes.oldest(Priority::P2, |_| true).is_none());
     assert_eq!(
         lanes
-            .pop(Priority::P0, |_| true)
+            .oldest(Priority::P0, |_| true)
             .unwrap()
             .demand
             .task_type
@@ -106,7 +156,7 @@ fn a_full_window_leaves_the_rest_to_the_store() {
     assert_eq!(lanes.len(), 16);
     assert!(lanes.refills().is_empty(), "not while it is well filled");
     for _ in 0..12 {
-        lanes.pop(Priority::P2, |_| true);
+        lanes.oldest(Priority::P2, |_| true);
     }
     let queries = lanes.refills();
     assert_eq!(
@@ -165,7 +215,7 @@ fn a_lane_that_never_empties_is_read_anew_when_the_store_has_more() {
     assert_eq!((queries.len(), queries[0].after), (1, i64::MIN));
     let found = std::iter::once(5).chain(10..20).map(task).collect();
     lanes.refilled(&queries[0], Some(found), &HashSet::new());
-    assert_eq!(lanes.pop(Priority::P2, |_| true).unwrap().order, 5);
+    assert_eq!(lanes.oldest(Priority::P2, |_| true).unwrap().order, 5);
     assert!(lanes.refills().is_empty());
 }
 
@@ -173,7 +223,7 @@ fn a_lane_that_never_empties_is_read_anew_when_the_store_has_more() {
 fn a_lane_with_a_part_in_the_store_is_read_anew_from_time_to_time() {
     let mut lanes = Lanes::new(16);
     (10..40).for_each(|order| lanes.push(task(order)));
-    for _ in 1..LOOKS_MAX {
+    for _ in 1..lane::LOOKS_MAX {
         lanes.discover(in_store(31), 0);
     }
     assert!(lanes.refills().is_empty());
@@ -182,7 +232,7 @@ fn a_lane_with_a_part_in_the_store_is_read_anew_from_time_to_time() {
     assert_eq!((queries.len(), queries[0].after), (1, i64::MIN));
     let found = std::iter::once(5).chain(10..25).map(task).collect();
     lanes.refilled(&queries[0], Some(found), &HashSet::new());
-    assert_eq!(lanes.pop(Priority::P2, |_| true).unwrap().order, 5);
+    assert_eq!(lanes.oldest(Priority::P2, |_| true).unwrap().order, 5);
     lanes.discover(in_store(30), 0);
     assert!(lanes.refills().is_empty(), "it begins anew");
 }
@@ -206,7 +256,7 @@ proptest! {
         }
         let mut out = Vec::new();
         loop {
-            while let Some(task) = lanes.pop(Priority::P2, |_| true) {
+            while let Some(task) = lanes.oldest(Priority::P2, |_| true) {
                 out.push(task.order);
             }
             let Some(query) = lanes.refills().pop() else { break };
@@ -217,5 +267,152 @@ proptest! {
         }
         out.sort_unstable();
         prop_assert_eq!(out, store.keys().copied().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn lane_of_a_bot_without_tasks_in_the_store_is_dropped_after_some_checks() {
+    let mut lanes = Lanes::new(16);
+    let of = |bot: &str| Demand {
+        bot: Some(bot.parse().unwrap()),
+        ..demand("a")
+    };
+    for (order, demand) in [(1, of("gone")), (2, of("there")), (3, demand("a"))] {
+        lanes.push(ReadyTask {
+            demand,
+            ..task(order)
+        });
+    }
+    let there = ReadyLane {
+        demand: of("there"),
+        ..in_store(1)
+    };
+    for _ in 1..ABSENT_LOOKS_MAX {
+        lanes.forget_absent(std::slice::from_ref(&there));
+        assert_eq!(lanes.count(), 3, "a notice may be newer than the read");
+    }
+    lanes.forget_absent(&[there]);
+    assert_eq!(drain(&mut lanes), [2, 3]);
+}
+
+/// Types of tasks by number.
+fn types(n: usize) -> Vec<TaskType> {
+    (0..n)
+        .map(|i| format!("t{i:04}").parse().unwrap())
+        .collect()
+}
+
+#[test]
+fn the_oldest_of_the_types_that_may_be_wanted_is_found_wherever_it_waits() {
+    let all = types(5);
+    for (waiting, open, from, expected) in [
+        (vec![(1, 0), (2, 1)], vec![0, 1], i64::MIN, Some(1)),
+        (vec![(1, 0), (2, 1)], vec![1], i64::MIN, Some(2)),
+        (
+            vec![(1, 0), (2, 1), (3, 2), (4, 3)],
+            vec![3],
+            i64::MIN,
+            Some(4),
+        ),
+        (vec![(9, 3), (2, 1), (3, 4)], vec![3, 4], i64::MIN, Some(3)),
+        (vec![(1, 0), (2, 1), (3, 2)], vec![2], 3, Some(3)),
+        (vec![(1, 0), (2, 1)], vec![2, 3], i64::MIN, None),
+        (vec![(1, 0), (2, 1)], vec![], i64::MIN, None),
+        (vec![], vec![0], i64::MIN, None),
+    ] {
+        let mut lanes = Lanes::new(16);
+        for (order, of) in &waiting {
+            let demand = Demand::of_type(TaskType::clone(&all[*of]));
+            lanes.push(ReadyTask {
+                demand,
+                ..task(*order)
+            });
+        }
+        let open: Vec<TaskType> = open.iter().map(|of: &usize| all[*of].clone()).collect();
+        let search = Search {
+            priority: Priority::P2,
+            from,
+            types: Some(open.iter()),
+        };
+        let found = lanes.pop(search, |demand| open.contains(&demand.task_type));
+        let case = format!("{waiting:?} {open:?} {from}");
+        assert_eq!(found.map(|task| task.order), expected, "{case}");
+        lanes.assert_indexed();
+    }
+}
+
+#[test]
+fn looks_do_not_grow_with_the_number_of_lanes() {
+    for lanes_count in [10, 100, 1_000] {
+        let all = types(lanes_count);
+        let mut lanes = Lanes::new(16);
+        for (order, task_type) in (0..).zip(&all) {
+            lanes.push(ReadyTask {
+                demand: Demand::of_type(task_type.clone()),
+                ..task(order)
+            });
+        }
+        let last = [all.last().unwrap().clone()];
+        let mut looks = 0;
+        let search = Search {
+            priority: Priority::P2,
+            from: i64::MIN,
+            types: Some(last.iter()),
+        };
+        let found = lanes.pop(search, |demand| {
+            looks += 1;
+            demand.task_type == last[0]
+        });
+        assert!(found.is_some() && looks <= 2, "{looks} of {lanes_count}");
+        let mut looks = 0;
+        let found = lanes.oldest(Priority::P2, |_| {
+            looks += 1;
+            true
+        });
+        assert!(found.is_some() && looks == 1, "{looks} of {lanes_count}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_index_follows_every_change(
+        steps in proptest::collection::vec((0..6u8, 0..4usize, 0..40i64, 0..2u8), 1..120),
+    ) {
+        let all = types(4);
+        let (mut lanes, mut known) = (Lanes::new(8), HashSet::new());
+        let mut reading: Vec<ReadyQuery> = Vec::new();
+        for (step, of, order, rank) in steps {
+            let priority = Priority::from_rank(rank).unwrap();
+            let demand = Demand::of_type(all[of].clone());
+            let found = ReadyTask { demand: demand.clone(), priority, ..task(order) };
+            match step {
+                0 | 1 => lanes.push(found),
+                2 => drop(lanes.oldest(priority, |it| *it == demand)),
+                3 => lanes.discover(
+                    ReadyLane { demand, priority, tasks: u64::try_from(order).unwrap() }, 0),
+                4 => reading.extend(lanes.refills()),
+                _ => {
+                    let read = reading.pop();
+                    let found = (order % 3 != 0).then(|| vec![found]);
+                    if let Some(query) = read {
+                        let found = found.map(|found| match found[0].demand == query.demand && found[0].priority == query.priority {
+                            true => found,
+                            false => Vec::new(),
+                        });
+                        lanes.refilled(&query, found, &HashSet::new());
+                    }
+                }
+            }
+            lanes.has_aged(order);
+            lanes.assert_indexed();
+            for (demand, waits) in lanes.take_changes() {
+                if waits {
+                    known.insert(demand);
+                } else {
+                    known.remove(&demand);
+                }
+            }
+            prop_assert_eq!(&known, &lanes.waiting());
+        }
     }
 }

@@ -8,6 +8,7 @@ fn takes(types: &[&str], slots: u32) -> Capacity {
     Capacity {
         task_types: types.iter().map(|t| t.parse().unwrap()).collect(),
         slots,
+        lease: None,
     }
 }
 
@@ -41,7 +42,7 @@ fn fresh(name: &str, incarnation: u64, capacity: Capacity) -> Presence {
 fn take_slots(roster: &mut Roster, task_type: &str, n: usize) -> Vec<String> {
     let demand = Demand::of_type(task_type.parse().unwrap());
     (0..n)
-        .filter_map(|_| roster.take_slot(&demand))
+        .filter_map(|_| roster.take_slot(&demand, None))
         .map(|(bot, _)| bot.to_string())
         .collect()
 }

@@ -25,11 +25,6 @@ fn admin_with(key: KeyId) -> Principal {
     }
 }
 
-async fn count(ledger: &Ledger, action: Action) -> usize {
-    let all = actions(ledger).await;
-    all.into_iter().filter(|other| *other == action).count()
-}
-
 pub(crate) async fn two_last_admin_keys_revoked_at_once_leave_one(Handles { a, b }: Handles) {
     for round in 0..ROUNDS {
         // The round before has left one of them.

@@ -82,3 +82,38 @@ pub(crate) async fn a_release_leaves_attempts_that_started_later(ledger: Ledger)
     let given = ledger.apply(give_back_before(later)).await.unwrap();
     assert_eq!(given, 1);
 }
+
+pub(crate) async fn a_task_that_is_ready_again_names_the_bot_of_its_last_attempt(ledger: Ledger) {
+    let id = submit_one(&ledger).await;
+    let last_bot = async || {
+        let query = ReadyQuery {
+            demand: Demand::of_type("general".parse().unwrap()),
+            priority: Priority::P2,
+            after: i64::MIN,
+            limit: 1,
+        };
+        ledger.ready(query).await.unwrap().remove(0).last_bot
+    };
+    assert_eq!(last_bot().await, None);
+    for (bot, how) in [
+        ("a", AttemptEnd::Failed),
+        ("b", AttemptEnd::Refused),
+        ("c", AttemptEnd::BotDied),
+        ("d", AttemptEnd::BotFault),
+    ] {
+        let claimed = claim(&ledger, id, bot).await.unwrap();
+        let notices = notices_of(&ledger);
+        finish(&ledger, report(&claimed, how)).await;
+        while stored(&ledger, id).await.status == TaskStatus::Pending {
+            promote(&ledger).await;
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(last_bot().await, Some(bot_name(bot)), "{how:?}");
+        let notices = notices.lock().unwrap();
+        let told = notices.iter().find_map(|notice| match notice {
+            CommitNotice::Ready(ready) => Some(ready.last_bot.clone()),
+            _ => None,
+        });
+        assert_eq!(told, Some(Some(bot_name(bot))), "{how:?}");
+    }
+}

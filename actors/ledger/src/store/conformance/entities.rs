@@ -5,16 +5,20 @@ use deia_model::{
 };
 
 use super::*;
-use crate::{Apply, DeleteBot, NoteDrained, PutBot, RecordEvents, SetDesired};
+use crate::{Apply, BotPorts, DeleteBot, MoveBot, NoteDrained, PutBot, RecordEvents, SetDesired};
 
 pub(super) fn spec(max_concurrent_tasks: u32) -> BotSpec {
-    let mut spec = BotSpec {
-        executor: Executor::Simulated(SimulatedExecutor::default()),
-        capabilities: deia_model::Capabilities::default(),
-        secrets: Default::default(),
-    };
+    let mut spec = BotSpec::new(Executor::Simulated(SimulatedExecutor::default()));
     spec.capabilities.max_concurrent_tasks = max_concurrent_tasks;
     spec
+}
+
+pub(super) fn ports(in_use: &[u16]) -> BotPorts {
+    BotPorts {
+        first: 9_001,
+        last: 9_003,
+        in_use: in_use.to_vec(),
+    }
 }
 
 pub(super) fn put_command(name: &str, spec: BotSpec, if_version: Option<u64>) -> PutBot {
@@ -23,7 +27,7 @@ pub(super) fn put_command(name: &str, spec: BotSpec, if_version: Option<u64>) ->
         spec,
         actor: "ada".into(),
         if_version,
-        ports: (9_001, 9_003),
+        ports: ports(&[]),
         max_bots: 100,
     }
 }
@@ -265,7 +269,9 @@ pub(crate) async fn a_draining_bot_is_stopped_when_it_has_drained(ledger: Ledger
         actions(&ledger).await,
         [
             Action::BotCreated,
+            Action::BotLaunchRequested,
             Action::BotDraining,
+            Action::BotLaunchRequested,
             Action::BotDraining,
             Action::BotStopped,
             Action::BotDeleted
@@ -287,4 +293,35 @@ pub(crate) async fn events_without_a_change_are_recorded(ledger: Ledger) {
         (events[0].seq, &events[0].details, events[0].result),
         (2, &event.details, event.result)
     );
+}
+
+pub(crate) async fn ports_that_something_listens_at_are_avoided(ledger: Ledger) {
+    let put_beside = async |name: &str, in_use: &[u16]| {
+        let command = PutBot {
+            ports: ports(in_use),
+            ..put_command(name, spec(1), None)
+        };
+        ledger.apply(command).await.unwrap().record.port
+    };
+    assert_eq!(put_beside("x", &[9_001]).await, 9_002);
+    assert_eq!(
+        put_beside("y", &[9_001, 9_003]).await,
+        9_001,
+        "there is no other"
+    );
+    let move_beside = async |name: &str, in_use: &[u16]| {
+        let name = bot_name(name);
+        let ports = ports(in_use);
+        let moved = ledger.apply(MoveBot { name, ports }).await.unwrap();
+        (moved.port, moved.version)
+    };
+    assert_eq!(move_beside("y", &[9_001]).await, (9_003, 1));
+    assert_eq!(
+        move_beside("y", &[9_001, 9_003]).await,
+        (9_003, 1),
+        "there is none better"
+    );
+    let stored = ledger.bot(bot_name("y")).await.unwrap().unwrap();
+    assert_eq!(stored.port, 9_003);
+    assert_eq!(count(&ledger, Action::BotChanged).await, 1);
 }

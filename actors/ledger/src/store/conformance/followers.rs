@@ -6,8 +6,8 @@ use deia_model::{NewEvent, Position, TaskType};
 
 use super::{handles::ROUNDS, *};
 use crate::{
-    Advance, Effect, EventsPage, FollowerName, PruneEvents, RecordEvents, Statistics,
-    StatisticsRow, hour_of,
+    Advance, BeginTimeline, Effect, EventsPage, FollowerName, PruneEvents, RecordEvents, Rejection,
+    SealedTrail, Statistics, StatisticsRow, hour_of,
     store::conformance::handles::{Handles, race},
 };
 
@@ -85,6 +85,9 @@ pub(crate) async fn events_are_complete_without_their_task(ledger: Ledger) {
         assert_eq!(target, ("task", id.to_string().as_str()));
         assert_eq!((event.timeline, event.v), (1, 1));
     }
+    let actors: Vec<_> = events.iter().map(|event| event.actor.as_str()).collect();
+    assert_eq!(actors, ["ada", "b", "b"]);
+    assert!(events[1].details["wait_ms"].is_u64(), "{:?}", events[1]);
     let of_end = &events[2].details;
     assert_eq!(of_end["run_ms"], 7);
     assert!(of_end["wait_ms"].is_u64(), "{of_end}");
@@ -181,9 +184,21 @@ pub(crate) async fn pages_of_events_are_bounded_and_continue(ledger: Ledger) {
         let events = NonZero::new(events).unwrap();
         let page = ledger.events_after(after, events, bytes).await.unwrap();
         seqs.extend(page.events.iter().map(|event| event.seq));
+        assert_eq!(page.ordinals, vec![1; page.events.len()]);
         after = page.next;
     }
     assert_eq!(seqs, (1..=10).collect::<Vec<_>>());
+    assert_eq!(ledger.log_head().await.unwrap(), after);
+}
+
+pub(crate) async fn events_of_a_page_are_numbered_within_their_task(ledger: Ledger) {
+    let start = ledger.log_head().await.unwrap();
+    let id = submit(&ledger, vec![task_of("general", "x")]).await[0].id;
+    let note = RecordEvents(vec![NewEvent::new(Action::BotCrashed, "deia", "b")]);
+    ledger.apply(note).await.unwrap();
+    submit(&ledger, vec![task_of("general", "x")]).await;
+    claim(&ledger, id, "b").await.unwrap();
+    assert_eq!(page(&ledger, start).await.ordinals, [1, 0, 1, 2]);
 }
 
 pub(crate) async fn pruning_keeps_the_newest_event_and_those_of_binding_followers(ledger: Ledger) {
@@ -269,4 +284,71 @@ pub(crate) async fn size_of_the_log_is_not_judged_by_its_ends(ledger: Ledger) {
         (200_000..800_000).contains(&added),
         "{before} and {added} more"
     );
+}
+
+pub(crate) async fn checkpoint_of_the_trail_is_noted_with_the_cursor(ledger: Ledger) {
+    submit(&ledger, vec![task_of("general", "x"); 3]).await;
+    assert_eq!(ledger.sealed_trail().await.unwrap(), None);
+    let start = at(&ledger).await;
+    let sealed = |size| SealedTrail {
+        origin: "deia.example/audit".into(),
+        size,
+        root: [7; 32],
+        checkpoint: format!("note {size}"),
+    };
+    let seal = |from, seq, size| Advance {
+        follower: FollowerName("audit"),
+        binding: true,
+        from,
+        to: Position { seq, ..start },
+        effects: vec![Effect::TrailSealed(Box::new(sealed(size)))],
+    };
+    ledger.apply(seal(start, 2, 2)).await.unwrap();
+    let moved = ledger.apply(seal(start, 3, 3)).await;
+    assert!(
+        matches!(
+            moved,
+            Err(StoreError::Refused(Rejection::CursorMoved { .. }))
+        ),
+        "{moved:?}"
+    );
+    assert_eq!(ledger.sealed_trail().await.unwrap(), Some(sealed(2)));
+    ledger
+        .apply(seal(Position { seq: 2, ..start }, 3, 3))
+        .await
+        .unwrap();
+    assert_eq!(ledger.sealed_trail().await.unwrap(), Some(sealed(3)));
+}
+
+pub(crate) async fn new_history_begins_behind_the_newest_event(ledger: Ledger) {
+    submit(&ledger, vec![task_of("general", "x"); 3]).await;
+    let head = ledger.log_head().await.unwrap();
+    let begin = |after| BeginTimeline { after };
+    assert_eq!(
+        ledger.apply(begin(head.timeline)).await.unwrap(),
+        head.timeline + 1
+    );
+    let again = ledger.apply(begin(head.timeline)).await;
+    assert!(
+        matches!(
+            again,
+            Err(StoreError::Refused(Rejection::CursorMoved { .. }))
+        ),
+        "{again:?}"
+    );
+    submit(&ledger, vec![task_of("general", "x")]).await;
+    let page = page(&ledger, head).await;
+    assert_eq!(page.events.len(), 1);
+    let expected = Position {
+        timeline: head.timeline + 1,
+        seq: head.seq + 1,
+    };
+    assert_eq!(page.events[0].position(), expected);
+    // A cursor beyond the end of the old history is not taken for one of the new.
+    let beyond = Position {
+        seq: head.seq + 1,
+        ..head
+    };
+    let page = ledger.events_after(beyond, SOME, u64::MAX).await.unwrap();
+    assert!(page.forked && page.next.seq == head.seq, "{page:?}");
 }

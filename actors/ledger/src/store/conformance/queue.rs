@@ -351,6 +351,7 @@ impl crate::DirectDispatch for Places {
             bot: bot_name("b"),
             incarnation: 1,
             lease: LeaseToken::new(),
+            expires_after: None,
         })
     }
 

@@ -109,11 +109,7 @@ pub(crate) async fn sessions_are_opened_used_and_ended(ledger: Ledger) {
     );
     assert_eq!(
         actions(&ledger).await,
-        [
-            Action::AuthWebSession,
-            Action::AuthWebSession,
-            Action::AuthLogout
-        ]
+        [Action::AuthLogin, Action::AuthLogin, Action::AuthLogout]
     );
 }
 

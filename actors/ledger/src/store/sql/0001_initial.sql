@@ -82,7 +82,8 @@ CREATE TABLE results (
     tokens_used INTEGER,
     cost_cents  INTEGER,
     exit_code   INTEGER,
-    output_bytes INTEGER
+    output_bytes INTEGER,
+    failure_class TEXT
 ) STRICT;
 
 CREATE TABLE dependencies (
@@ -105,6 +106,7 @@ CREATE TABLE failed_attempts (
     exit_code  INTEGER,
     started_at INTEGER NOT NULL,
     ended_at   INTEGER NOT NULL,
+    failure_class TEXT,
     PRIMARY KEY (seq, attempt)
 ) STRICT, WITHOUT ROWID;
 
@@ -148,21 +150,24 @@ CREATE TABLE submitter_types (
 
 -- Numbers are gapless and in the order of commits, and never come again: the newest
 -- row is never deleted. What is needed to filter and to describe an event stands in
--- its row, as the task may be forgotten by then.
+-- its row, as the task may be forgotten by then. Every task writes at least three rows:
+-- what follows from other columns is not stored, and numbers are not written as JSON.
 CREATE TABLE events (
     seq         INTEGER PRIMARY KEY,
     at          INTEGER NOT NULL,
     action      TEXT    NOT NULL,
     level       INTEGER NOT NULL,
-    actor       TEXT    NOT NULL,
+    actor       TEXT,                     -- NULL: the bot, or the owner if there is none
     target_type TEXT,                     -- NULL: as the kind of the action
-    target      TEXT    NOT NULL,
+    target      ANY     NOT NULL,         -- a BLOB: the id of a task
     owner       TEXT,                     -- whose visibility decides; NULL: of nobody
     result      INTEGER NOT NULL,
     task_type   TEXT,
     bot         TEXT,                     -- of a task that one has or had
     attempt     INTEGER,
     status      INTEGER,                  -- of the task, after the event
+    wait_ms     INTEGER,                  -- of the attempt; shown among the details
+    run_ms      INTEGER,
     tags        TEXT,                     -- JSON
     session_id  TEXT,
     v           INTEGER NOT NULL DEFAULT 1, -- form of the details

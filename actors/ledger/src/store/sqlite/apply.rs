@@ -2,8 +2,9 @@
 //! rejection has changed nothing.
 
 use super::{
-    access, alerts, attempts, bots, callers, claim, due, erase, errors::ApplyError, followers,
-    pauses, prune, retry, secrets, submit, transaction::Tx, waiting, web_sessions,
+    access, alerts, attempts, bots, callers, claim, due, erase, errors::ApplyError, external,
+    followers, messages, pauses, prune, retry, secrets, sessions, submit, trail, transaction::Tx,
+    waiting, web_sessions, webhooks,
 };
 use crate::{Command, Reply};
 
@@ -26,6 +27,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Reply, ApplyEr
         Command::ClaimTasks(command) => Ok(claim::claim(tx, &command.0)?),
         Command::NoteProgress(command) => Ok(attempts::progress(tx, &command.0)?),
         Command::FinishAttempts(command) => Ok(attempts::finish(tx, &command.0)?),
+        Command::FinishHeld(command) => Ok(attempts::finish_held(tx, command)?),
         Command::ExtendLeases(command) => Ok(attempts::extend(tx, command)?),
         Command::ReleaseLeases(command) => {
             let taken = attempts::Taken {
@@ -64,6 +66,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Reply, ApplyEr
         Command::SetDesired(command) => {
             bots::set_desired(tx, &command.name, command.desired, &command.actor)
         }
+        Command::MoveBot(command) => bots::move_port(tx, command),
         Command::NoteDrained(command) => bots::drained(tx, &command.0),
         Command::Access(command) => {
             // The next command must be checked against the access that this one leaves.
@@ -71,16 +74,21 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Reply, ApplyEr
             access::apply(tx, command)
         }
         Command::Alert(command) => alerts::apply(tx, command),
+        Command::Session(command) => sessions::apply(tx, command),
+        Command::Message(command) => messages::apply(tx, command),
+        Command::Webhook(command) => webhooks::apply(tx, command),
         Command::Secret(command) => secrets::apply(tx, command),
         Command::WebSession(command) => web_sessions::apply(tx, command),
         Command::Advance(advance) => followers::advance(tx, advance),
         Command::PruneEvents(command) => Ok(followers::prune(tx, command)?),
+        Command::BeginTimeline(command) => trail::begin_timeline(tx, *command),
         Command::RecordEvents(command) => {
             for event in &command.0 {
                 tx.log_event(event)?;
             }
             Ok(Reply::Done(command.0.len() as u64))
         }
+        Command::AppendExternal(command) => external::append(tx, command),
         Command::ProbeWrite(_) => {
             // A different value each time, since an unchanged one is not written.
             tx.db

@@ -7,18 +7,19 @@ mod running;
 use std::{borrow::Cow, time::Duration};
 
 use deia_model::{
-    Action, AttemptEnd, BotName, EndReason, NextStep, TaskStatus, Timestamp, Toll, TollLimits,
-    after_attempt,
+    Action, AttemptEnd, BotName, EndReason, LeaseToken, NextStep, TaskStatus, Timestamp, Toll,
+    TollLimits, after_attempt,
 };
-use rusqlite::params;
+use rusqlite::{OptionalExtension, Row, params};
 
 use self::{
     record::{EndEvent, StatusChange, log_end, note_failed_attempt, write_result, write_status},
     running::{Running, SELECT_RUNNING},
 };
-use super::{edges, rows, transaction::Tx};
+use super::{edges, rows, sessions, transaction::Tx};
 use crate::{
-    AttemptReport, CommitNotice, Demand, ExtendLeases, ProgressReport, ReadyTask, Reply, ReportAck,
+    AttemptReport, CommitNotice, Demand, ExtendLeases, FinishHeld, HeldAck, ProgressReport,
+    ReadyTask, Reply, ReportAck,
 };
 
 pub(super) fn finish(tx: &mut Tx<'_>, reports: &[AttemptReport]) -> rusqlite::Result<Reply> {
@@ -36,6 +37,67 @@ pub(super) fn finish(tx: &mut Tx<'_>, reports: &[AttemptReport]) -> rusqlite::Re
         });
     }
     Ok(Reply::Finished(outcomes))
+}
+
+/// Ends an attempt that its bot reports from outside, unless it was reported before.
+pub(super) fn finish_held(tx: &mut Tx<'_>, command: &FinishHeld) -> rusqlite::Result<Reply> {
+    let FinishHeld { bot, report } = command;
+    let stored = tx
+        .db
+        .prepare_cached("SELECT status, lease, attempt, bot FROM tasks WHERE id = ?1")?
+        .query_row([report.task.as_bytes()], Held::read)
+        .optional()?;
+    let is_it = |held: &Held| {
+        let names_it = held.attempt == report.attempt && held.lease == Some(report.lease);
+        names_it && held.bot.as_deref() == Some(bot.as_str())
+    };
+    Ok(Reply::HeldFinished(match stored.filter(is_it) {
+        None => HeldAck::Stale,
+        Some(held) if held.status != TaskStatus::Running => HeldAck::Repeated(held.status),
+        Some(_) => {
+            let sql = format!("{SELECT_RUNNING} WHERE id = ?1 AND status = 2");
+            let found = tx
+                .db
+                .prepare_cached(&sql)?
+                .query_row([report.task.as_bytes()], Running::read);
+            match tx.found_or_aside(report.task, found)? {
+                Some(running) => {
+                    let status = end_attempt(tx, &running, report)?;
+                    keep_lease(tx, &running)?;
+                    HeldAck::Recorded(status)
+                }
+                None => HeldAck::Stale,
+            }
+        }
+    }))
+}
+
+/// The part of a task by which a report about it is recognised.
+struct Held {
+    status: TaskStatus,
+    lease: Option<LeaseToken>,
+    attempt: u32,
+    bot: Option<String>,
+}
+
+impl Held {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            status: rows::status(row, 0)?,
+            lease: row.get::<_, Option<_>>(1)?.map(LeaseToken::from_bytes),
+            attempt: row.get(2)?,
+            bot: row.get(3)?,
+        })
+    }
+}
+
+/// Keeps the lease of an ended attempt until the next attempt, so that its report can be
+/// repeated.
+fn keep_lease(tx: &Tx<'_>, ended: &Running) -> rusqlite::Result<()> {
+    tx.db
+        .prepare_cached("UPDATE tasks SET lease = ?2 WHERE seq = ?1")?
+        .execute(params![ended.seq, ended.lease.as_bytes()])?;
+    Ok(())
 }
 
 /// Tasks to release from bots, with the reason.
@@ -74,6 +136,7 @@ pub(super) fn give_back(tx: &mut Tx<'_>, taken: &Taken<'_>) -> rusqlite::Result<
                 execution_time_ms: tx.now.millis_since(running.started_at),
                 tokens_used: None,
                 cost_cents: None,
+                failure_class: None,
             };
             end_attempt(tx, &running, &report)?;
             count += 1;
@@ -132,6 +195,9 @@ fn end_attempt(
     if status.is_final() {
         write_result(tx, running.seq, &report, step == NextStep::Complete)?;
         edges::settle_later(tx, running.seq, running.dependents)?;
+        if running.pinned.is_some() {
+            sessions::unpin(tx, running.seq)?;
+        }
     }
     count_end(tx, running, &report, step, status)?;
     let event = EndEvent {
@@ -168,6 +234,11 @@ impl Course {
                 Action::TaskFailed,
                 Some(EndReason::Attempts),
             ),
+            NextStep::FailForGood => (
+                TaskStatus::Failed,
+                Action::TaskFailed,
+                Some(EndReason::Permanent),
+            ),
             NextStep::GiveUpAsPoison => (
                 TaskStatus::Failed,
                 Action::TaskDead,
@@ -199,7 +270,10 @@ fn count_end(
 ) -> rusqlite::Result<()> {
     if matches!(
         report.end,
-        AttemptEnd::Succeeded | AttemptEnd::Failed | AttemptEnd::BotDied
+        AttemptEnd::Succeeded
+            | AttemptEnd::Failed
+            | AttemptEnd::FailedForGood
+            | AttemptEnd::BotDied
     ) {
         tx.count_attempt(&running.bot, report.end == AttemptEnd::Succeeded);
     }
@@ -218,9 +292,10 @@ fn notice_of(running: &Running, status: TaskStatus, run_at: Timestamp) -> Commit
         TaskStatus::Queued => CommitNotice::Ready(ReadyTask {
             id: running.id,
             order: running.seq,
-            demand: Demand::of_type(running.task_type.clone()),
+            demand: Demand::of_type(running.task_type.clone()).on(running.pinned.clone()),
             priority: running.priority,
             ready_at: run_at.as_millis(),
+            last_bot: Some(running.bot.clone()),
         }),
         _ => CommitNotice::Finished(running.id),
     }
@@ -292,6 +367,7 @@ pub(super) fn expire_leases(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<u64
             execution_time_ms: tx.now.millis_since(running.started_at),
             tokens_used: None,
             cost_cents: None,
+            failure_class: None,
         };
         end_attempt(tx, running, &report)?;
     }

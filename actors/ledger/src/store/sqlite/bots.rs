@@ -4,8 +4,8 @@ use deia_model::{Action, BotDesired, BotName, BotRecord, NewEvent};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::json;
 
-use super::{errors::ApplyError, rows, transaction::Tx, unreadable::lenient};
-use crate::{CommitNotice, PutBot, Rejection, Reply, StoredBot};
+use super::{errors::ApplyError, messages, rows, transaction::Tx, unreadable::lenient};
+use crate::{BotPorts, CommitNotice, MoveBot, PutBot, Rejection, Reply, StoredBot};
 
 pub(super) fn put(tx: &mut Tx<'_>, put: &PutBot) -> Result<Reply, ApplyError> {
     // A specification that cannot be decoded can still be replaced.
@@ -42,14 +42,9 @@ pub(super) fn put(tx: &mut Tx<'_>, put: &PutBot) -> Result<Reply, ApplyError> {
     Ok(Reply::Bot(Box::new(StoredBot { record, created })))
 }
 
-/// Returns the lowest free port of the range.
+/// Returns the lowest free port of the range for a new bot.
 fn free_port(tx: &Tx<'_>, put: &PutBot) -> Result<u16, ApplyError> {
-    let mut all = tx
-        .db
-        .prepare_cached("SELECT port FROM bots ORDER BY port")?;
-    let taken = all
-        .query_map([], |row| row.get(0))?
-        .collect::<rusqlite::Result<Vec<u16>>>()?;
+    let taken = taken_ports(tx)?;
     if taken.len() >= put.max_bots as usize {
         return Err(Rejection::NoRoomForBot(format!(
             "there are {} already (bots.max_bots)",
@@ -57,15 +52,46 @@ fn free_port(tx: &Tx<'_>, put: &PutBot) -> Result<u16, ApplyError> {
         ))
         .into());
     }
-    let (first, last) = put.ports;
-    (first..=last)
-        .find(|port| taken.binary_search(port).is_err())
-        .ok_or_else(|| {
-            Rejection::NoRoomForBot(format!(
-                "every port from {first} to {last} is taken (bots.first_port, bots.last_port)"
-            ))
-            .into()
-        })
+    let BotPorts { first, last, .. } = put.ports;
+    free_of(&taken, &put.ports).ok_or_else(|| {
+        Rejection::NoRoomForBot(format!(
+            "every port from {first} to {last} is taken (bots.first_port, bots.last_port)"
+        ))
+        .into()
+    })
+}
+
+/// Returns the ports of all bots, in order.
+fn taken_ports(tx: &Tx<'_>) -> rusqlite::Result<Vec<u16>> {
+    tx.db
+        .prepare_cached("SELECT port FROM bots ORDER BY port")?
+        .query_map([], |row| row.get(0))?
+        .collect()
+}
+
+/// Returns the lowest port that no bot has, if possible one that nothing listens at.
+fn free_of(taken: &[u16], ports: &BotPorts) -> Option<u16> {
+    let free = || (ports.first..=ports.last).filter(|port| taken.binary_search(port).is_err());
+    let unused = free().find(|port| !ports.in_use.contains(port));
+    unused.or_else(|| free().next())
+}
+
+pub(super) fn move_port(tx: &mut Tx<'_>, command: &MoveBot) -> Result<Reply, ApplyError> {
+    let mut record = stored_bot(tx, &command.name)?;
+    let free = free_of(&taken_ports(tx)?, &command.ports);
+    let better = free.filter(|port| !command.ports.in_use.contains(port));
+    if let Some(port) = better {
+        tx.db
+            .prepare_cached("UPDATE bots SET port = ?2 WHERE name = ?1")?
+            .execute(params![command.name.as_str(), port])?;
+        let details =
+            json!({"port": port, "was": record.port, "cause": "something else listens there"});
+        let event = NewEvent::new(Action::BotChanged, "deia", command.name.as_str());
+        tx.log_event(&event.details(details))?;
+        record.port = port;
+    }
+    let created = false;
+    Ok(Reply::Bot(Box::new(StoredBot { record, created })))
 }
 
 fn stored_bot(tx: &Tx<'_>, name: &BotName) -> Result<BotRecord, ApplyError> {
@@ -94,6 +120,7 @@ pub(super) fn delete(tx: &mut Tx<'_>, name: &BotName, actor: &str) -> Result<Rep
         .prepare_cached("DELETE FROM bots WHERE name = ?1")?
         .execute([name.as_str()])?;
     tx.log_event(&NewEvent::new(Action::BotDeleted, actor, name.as_str()))?;
+    messages::receiver_removed(tx, name, actor)?;
     notice(tx, name, None);
     Ok(Reply::Done(1))
 }
@@ -111,12 +138,12 @@ pub(super) fn set_desired(
         | (BotDesired::Draining, BotDesired::Draining) => None,
         (BotDesired::Launched, BotDesired::Draining) => Some(Action::BotDraining),
         // The bot continues: this is not a new launch.
-        (BotDesired::Draining, BotDesired::Launched) => None,
+        (BotDesired::Draining, BotDesired::Launched) => Some(Action::BotLaunchRequested),
         (_, BotDesired::Launched) => {
             tx.db
                 .prepare_cached("UPDATE bots SET launched_at = ?2 WHERE name = ?1")?
                 .execute(params![name.as_str(), tx.now.as_millis()])?;
-            None
+            Some(Action::BotLaunchRequested)
         }
         (BotDesired::Stopped, BotDesired::Stopped) => None,
         (_, BotDesired::Stopped) => Some(Action::BotStopped),

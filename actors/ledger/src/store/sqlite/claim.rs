@@ -4,9 +4,10 @@ use deia_model::{Action, BotName, EventResult, Task, TaskStatus};
 use rusqlite::params;
 
 use super::{
-    entry::{OfTask, TaskEntry},
+    entry::{OfTask, TaskEntry, Timing},
     rows,
     rows::TaskHistory,
+    sessions,
     transaction::Tx,
     waiting::{self, Waiting},
 };
@@ -38,6 +39,11 @@ pub(super) fn claim(tx: &mut Tx<'_>, claims: &[Claim]) -> rusqlite::Result<Reply
             if let Some(waiting) = Waiting::by_seq(tx.db, seq)? {
                 waiting::expire(tx, &waiting)?;
             }
+            continue;
+        }
+        if let Some(session) = task.session_id
+            && !sessions::may_start(tx, seq, session, &claim.bot)?
+        {
             continue;
         }
         if task.content.is_none() {
@@ -109,7 +115,6 @@ fn begun(
     let flow = &mut tx.lane(&task.task_type, task.priority).flow;
     flow.started += 1;
     flow.waits.record(waited_ms);
-    let details = format!("{{\"wait_ms\":{waited_ms}}}");
     tx.log_task(
         history,
         TaskEntry {
@@ -123,9 +128,14 @@ fn begun(
                 attempt: task.attempt,
                 status: TaskStatus::Running,
                 tags: rows::tags_of(&task.tags),
+                session: task.session_id,
+                timing: Timing {
+                    wait_ms: Some(waited_ms),
+                    run_ms: None,
+                },
             },
             result: EventResult::Success,
-            details: Some(&details),
+            details: None,
             traceparent: task.traceparent.as_deref(),
         },
     )

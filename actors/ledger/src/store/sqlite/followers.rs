@@ -4,86 +4,25 @@
 use std::num::NonZero;
 
 use deia_model::{Event, Position, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params, types::ValueRef};
 
 use super::{
     errors::ApplyError,
-    lists::{SELECT_EVENT, event},
-    rows,
+    lists::{SELECT_EVENT, event, ordinal},
+    positions::{cursor, forked, head, newest, number, oldest, position, timeline, timeline_of},
+    rows, statistics, trail,
     transaction::Tx,
+    webhooks,
 };
 use crate::{
-    Advance, Effect, EventLog, EventsPage, FollowerState, Histogram, PruneEvents, Rejection, Reply,
-    Statistics, StatisticsRow,
+    Advance, Effect, EventCounts, EventLog, EventsPage, FollowerState, PruneEvents, Rejection,
+    Reply,
 };
 
 /// Events from which the size of the log is estimated.
 const SAMPLE: u64 = 400;
 /// Bytes of a row beside its texts: numbers, headers, its share of the pages' slack.
-const ROW_BYTES: u64 = 64;
-
-/// Returns the history that new events belong to.
-fn timeline(db: &Connection) -> rusqlite::Result<u64> {
-    let newest: i64 = db
-        .prepare_cached("SELECT max(timeline) FROM timelines")?
-        .query_row([], |row| row.get(0))?;
-    Ok(newest.unsigned_abs())
-}
-
-/// Returns the last event that a history shares with the one after it; `None` for the
-/// newest history.
-fn fork_after(db: &Connection, timeline: u64) -> rusqlite::Result<Option<Position>> {
-    db.prepare_cached(
-        "SELECT timeline, first_seq - 1 FROM timelines WHERE timeline > ?1 ORDER BY timeline LIMIT 1",
-    )?
-    .query_row([number(timeline)], |row| position(row, 0))
-    .optional()
-}
-
-/// Returns where a cursor must continue, if that is elsewhere: its history was cut off
-/// earlier, by a restore.
-fn forked(db: &Connection, at: Position) -> rusqlite::Result<Option<Position>> {
-    let fork = fork_after(db, at.timeline)?;
-    Ok(fork.filter(|fork| at.seq > fork.seq))
-}
-
-fn newest(db: &Connection) -> rusqlite::Result<u64> {
-    let newest: i64 = db
-        .prepare_cached("SELECT coalesce(max(seq), 0) FROM events")?
-        .query_row([], |row| row.get(0))?;
-    Ok(newest.unsigned_abs())
-}
-
-fn oldest(db: &Connection) -> rusqlite::Result<u64> {
-    let oldest: i64 = db
-        .prepare_cached("SELECT coalesce(min(seq), 0) FROM events")?
-        .query_row([], |row| row.get(0))?;
-    Ok(oldest.unsigned_abs())
-}
-
-/// Returns the cursor of that name; before the oldest stored event if it was never
-/// moved.
-pub(super) fn cursor(db: &Connection, name: &str) -> rusqlite::Result<Position> {
-    let stored = db
-        .prepare_cached("SELECT timeline, seq FROM followers WHERE name = ?1")?
-        .query_row([name], |row| position(row, 0))
-        .optional()?;
-    match stored {
-        Some(at) => Ok(at),
-        // A new follower starts with the stored events, and has missed nothing.
-        None => Ok(Position {
-            timeline: timeline(db)?,
-            seq: oldest(db)?.saturating_sub(1),
-        }),
-    }
-}
-
-fn position(row: &Row<'_>, at: usize) -> rusqlite::Result<Position> {
-    Ok(Position {
-        timeline: row.get::<_, i64>(at)?.unsigned_abs(),
-        seq: row.get::<_, i64>(at + 1)?.unsigned_abs(),
-    })
-}
+pub(super) const ROW_BYTES: u64 = 64;
 
 /// Moves a cursor and writes the effects of the events on the way.
 pub(super) fn advance(tx: &mut Tx<'_>, advance: &Advance) -> Result<Reply, ApplyError> {
@@ -105,7 +44,10 @@ pub(super) fn advance(tx: &mut Tx<'_>, advance: &Advance) -> Result<Reply, Apply
     }
     for effect in &advance.effects {
         match effect {
-            Effect::Statistics { rows, keep_from } => add_statistics(tx.db, rows, *keep_from)?,
+            Effect::Statistics { rows, keep_from } => statistics::add(tx.db, rows, *keep_from)?,
+            Effect::WebhookCursors(cursors) => webhooks::set_cursors(tx, cursors)?,
+            Effect::WebhooksMissed => webhooks::note_missed(tx)?,
+            Effect::TrailSealed(sealed) => trail::note(tx, sealed)?,
         }
     }
     tx.db
@@ -124,90 +66,6 @@ pub(super) fn advance(tx: &mut Tx<'_>, advance: &Advance) -> Result<Reply, Apply
     Ok(Reply::Done(advance.effects.len() as u64))
 }
 
-fn number(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-fn add_statistics(
-    db: &Connection,
-    added: &[StatisticsRow],
-    keep_from: u32,
-) -> rusqlite::Result<()> {
-    let sql = format!("{SELECT_STATISTICS} WHERE hour = ?1 AND type = ?2 AND bot = ?3");
-    let mut find = db.prepare_cached(&sql)?;
-    let mut put = db.prepare_cached(
-        "INSERT OR REPLACE INTO statistics
-             (hour, type, bot, submitted, started, completed, failed, cancelled, retried, returned, waits,
-              runs)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-    )?;
-    for more in added {
-        let found = find.query_row(params![more.hour, more.task_type, more.bot], statistics_row);
-        let mut row = found.optional()?.unwrap_or_else(|| StatisticsRow {
-            hour: more.hour,
-            task_type: more.task_type.clone(),
-            bot: more.bot.clone(),
-            ..StatisticsRow::default()
-        });
-        row.merge(more);
-        put.execute(params![
-            row.hour,
-            row.task_type,
-            row.bot,
-            number(row.submitted),
-            number(row.started),
-            number(row.completed),
-            number(row.failed),
-            number(row.cancelled),
-            number(row.retried),
-            number(row.returned),
-            row.waits.to_bytes(),
-            row.runs.to_bytes(),
-        ])?;
-    }
-    db.prepare_cached("DELETE FROM statistics WHERE hour < ?1")?
-        .execute([keep_from])?;
-    Ok(())
-}
-
-const SELECT_STATISTICS: &str =
-    "SELECT hour, type, bot, submitted, started, completed, failed, cancelled, retried, returned, waits, runs
-     FROM statistics";
-
-fn statistics_row(row: &Row<'_>) -> rusqlite::Result<StatisticsRow> {
-    let count = |at: usize| row.get::<_, i64>(at).map(i64::unsigned_abs);
-    let histogram = |at: usize| {
-        let bytes: Vec<u8> = row.get(at)?;
-        Ok::<_, rusqlite::Error>(Histogram::from_bytes(&bytes).unwrap_or_default())
-    };
-    Ok(StatisticsRow {
-        hour: row.get(0)?,
-        task_type: row.get(1)?,
-        bot: row.get(2)?,
-        submitted: count(3)?,
-        started: count(4)?,
-        completed: count(5)?,
-        failed: count(6)?,
-        cancelled: count(7)?,
-        retried: count(8)?,
-        returned: count(9)?,
-        waits: histogram(10)?,
-        runs: histogram(11)?,
-    })
-}
-
-/// Adds up the statistics of that hour and later, by type and by bot.
-pub(super) fn statistics(db: &Connection, from: u32) -> rusqlite::Result<Statistics> {
-    let sql = format!("{SELECT_STATISTICS} WHERE hour >= ?1");
-    let mut statement = db.prepare_cached(&sql)?;
-    let mut found = statement.query([from])?;
-    let mut sums = Statistics::default();
-    while let Some(row) = found.next()? {
-        sums.add(&statistics_row(row)?);
-    }
-    Ok(sums)
-}
-
 /// Limits of one page of events.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PageLimits {
@@ -221,14 +79,50 @@ pub(super) fn page(
     after: Position,
     limits: PageLimits,
 ) -> rusqlite::Result<EventsPage> {
-    let head = Position {
-        timeline: timeline(db)?,
-        seq: newest(db)?,
-    };
+    let mut ordinals = Vec::new();
+    let mut page = read_after(db, after, |from| {
+        let sql = format!("{SELECT_EVENT} WHERE seq > ?1 ORDER BY seq LIMIT ?2");
+        let mut statement = db.prepare_cached(&sql)?;
+        let mut found = statement.query(params![number(from), limits.events.get()])?;
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = found.next()? {
+            let of_row = ROW_BYTES + text_bytes(row)?;
+            if bytes + of_row > limits.bytes && !events.is_empty() {
+                break;
+            }
+            bytes += of_row;
+            ordinals.push(ordinal(row)?);
+            events.push(event(row)?);
+        }
+        let last = events.last().map(|event: &Event| event.seq);
+        Ok((events, last))
+    })?;
+    page.ordinals = ordinals;
+    Ok(page)
+}
+
+/// Counts the events after a cursor, at most `max_events` of them.
+pub(super) fn count(
+    db: &Connection,
+    after: Position,
+    max_events: NonZero<u32>,
+) -> rusqlite::Result<EventsPage<EventCounts>> {
+    read_after(db, after, |from| statistics::count(db, from, max_events))
+}
+
+/// Reads events after a cursor. `read` gets the number after which they begin, and
+/// returns the number of the last one that it has read.
+pub(super) fn read_after<T: Default>(
+    db: &Connection,
+    after: Position,
+    read: impl FnOnce(u64) -> rusqlite::Result<(T, Option<u64>)>,
+) -> rusqlite::Result<EventsPage<T>> {
+    let head = head(db)?;
     let floor = oldest(db)?;
     if let Some(fork) = forked(db, after)? {
         return Ok(EventsPage {
-            events: Vec::new(),
+            events: T::default(),
+            ordinals: Vec::new(),
             next: fork,
             missed: 0,
             forked: true,
@@ -237,29 +131,22 @@ pub(super) fn page(
         });
     }
     let missed = floor.saturating_sub(1).saturating_sub(after.seq);
-    let mut next = Position {
-        seq: after.seq + missed,
-        ..after
+    let from = after.seq + missed;
+    let (events, last) = read(from)?;
+    let next = match last {
+        Some(seq) => Position {
+            timeline: timeline_of(db, seq)?,
+            seq,
+        },
+        None if missed > 0 => Position {
+            timeline: timeline_of(db, from)?,
+            seq: from,
+        },
+        None => after,
     };
-    let sql = format!("{SELECT_EVENT} WHERE seq > ?1 ORDER BY seq LIMIT ?2");
-    let mut statement = db.prepare_cached(&sql)?;
-    let mut found = statement.query(params![number(next.seq), limits.events.get()])?;
-    let (mut events, mut bytes) = (Vec::new(), 0);
-    while let Some(row) = found.next()? {
-        let of_row = ROW_BYTES + text_bytes(row)?;
-        if bytes + of_row > limits.bytes && !events.is_empty() {
-            break;
-        }
-        bytes += of_row;
-        let event: Event = event(row)?;
-        next = Position {
-            timeline: event.timeline,
-            seq: event.seq,
-        };
-        events.push(event);
-    }
     Ok(EventsPage {
         events,
+        ordinals: Vec::new(),
         next,
         missed,
         forked: false,
@@ -269,15 +156,17 @@ pub(super) fn page(
 }
 
 /// Returns the size of those texts of an event that can be long, in bytes.
-fn text_bytes(row: &Row<'_>) -> rusqlite::Result<u64> {
+pub(super) fn text_bytes(row: &Row<'_>) -> rusqlite::Result<u64> {
     const TARGET: usize = 5;
     const DETAILS: usize = 7;
     const OWNER: usize = 11;
     const TAGS: usize = 14;
     let mut bytes = 0;
     for column in [TARGET, DETAILS, OWNER, TAGS] {
-        let text = row.get_ref(column)?.as_str_or_null().unwrap_or_default();
-        bytes += text.map_or(0, str::len);
+        bytes += match row.get_ref(column)? {
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len(),
+            _ => 0,
+        };
     }
     Ok(bytes as u64)
 }
@@ -331,7 +220,7 @@ pub(super) fn log(db: &Connection) -> rusqlite::Result<EventLog> {
 /// over the log, so that a run of long events anywhere is weighted correctly.
 fn sampled_bytes(db: &Connection, floor: u64, head: u64) -> rusqlite::Result<u64> {
     let mut bytes = db.prepare_cached(
-        "SELECT octet_length(action) + octet_length(actor) + octet_length(target)
+        "SELECT octet_length(action) + coalesce(octet_length(actor), 0) + octet_length(target)
              + coalesce(octet_length(target_type), 0) + coalesce(octet_length(owner), 0)
              + coalesce(octet_length(task_type), 0) + coalesce(octet_length(bot), 0)
              + coalesce(octet_length(tags), 0) + coalesce(octet_length(session_id), 0)

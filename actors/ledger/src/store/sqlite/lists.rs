@@ -4,7 +4,11 @@ use deia_model::{
     BotName, EndReason, Event, EventAction, EventLevel, EventResult, EventTarget, Page, Task,
     TaskFilter, TaskId, TaskStatus, TaskType, Visibility,
 };
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{
+    Connection, OptionalExtension, Row, params,
+    types::{ToSqlOutput, ValueRef},
+};
+use serde_json::{Map, Value};
 
 use super::{read::is_visible, rows, unreadable::lenient};
 
@@ -56,7 +60,8 @@ pub(super) struct List {
 fn source<'a>(
     visibility: &'a Visibility,
     filter: &'a TaskFilter,
-) -> (&'static str, Option<&'a str>) {
+) -> (&'static str, Option<ValueRef<'a>>) {
+    let text = |text: &'a str| ValueRef::Text(text.as_bytes());
     let asked = (filter.submitter.as_deref(), filter.bot.as_ref());
     let (submitter, bot) = match visibility {
         Visibility::All | Visibility::Nothing => asked,
@@ -64,7 +69,13 @@ fn source<'a>(
         Visibility::AssignedTo(bot) => (None, Some(bot)),
     };
     let sees_all = *visibility == Visibility::All;
-    match (filter.status, submitter, bot.map(BotName::as_str)) {
+    if let (true, Some(session)) = (sees_all, &filter.session) {
+        let of_session =
+            "tasks INDEXED BY tasks_of_session WHERE session IS NOT NULL AND session = ?2 AND";
+        return (of_session, Some(ValueRef::Blob(session.as_bytes())));
+    }
+    let submitter = submitter.map(text);
+    match (filter.status, submitter, bot.map(BotName::as_str).map(text)) {
         (Some(TaskStatus::Running), _, bot @ Some(_)) => (
             "tasks INDEXED BY tasks_running WHERE status = 2 AND bot = ?2 AND",
             bot,
@@ -117,7 +128,7 @@ fn page(db: &Connection, mut list: List, look_at: usize) -> rusqlite::Result<Pag
     let mut statement = db.prepare_cached(&sql)?;
     let before = below(db, list.after)?;
     let mut found = match whose {
-        Some(whose) => statement.query(params![before, whose])?,
+        Some(whose) => statement.query(params![before, ToSqlOutput::Borrowed(whose)])?,
         None => statement.query([before])?,
     };
     // Running tasks are few, and those of others must not be revealed.
@@ -182,7 +193,10 @@ fn matches(row: &Row<'_>, filter: &TaskFilter) -> rusqlite::Result<bool> {
         && text_is(5, filter.submitter.as_deref())?
         && text_is(18, filter.bot.as_ref().map(BotName::as_str))?
         && text_is(22, filter.end_reason.map(EndReason::as_str))?
-        && text_is(24, filter.dedup_key.as_deref())?;
+        && text_is(24, filter.dedup_key.as_deref())?
+        && filter.session.map_or(Ok(true), |wanted| {
+            rows::session_id(row, rows::SESSION_COLUMN).map(|is| is == Some(wanted))
+        })?;
     if !plain || (filter.tags.is_empty() && filter.metadata.is_empty()) {
         return Ok(plain);
     }
@@ -243,7 +257,7 @@ pub(super) fn chain(db: &Connection, newest: Option<i64>) -> rusqlite::Result<Ve
     let mut links = Vec::new();
     while let Some(seq) = next.take().filter(|_| links.len() < TASK_EVENTS) {
         let found = find.query_row([seq], |row| {
-            let ordinal = row.get::<_, Option<i64>>(20)?.unwrap_or(0).unsigned_abs();
+            let ordinal = ordinal(row)?;
             let event = event(row)?;
             Ok((Link { ordinal, event }, row.get::<_, Option<i64>>(9)?))
         });
@@ -257,9 +271,10 @@ pub(super) fn chain(db: &Connection, newest: Option<i64>) -> rusqlite::Result<Ve
 }
 
 pub(super) const SELECT_EVENT: &str =
-    "SELECT seq, at, action, level, actor, target, result, details, trace_id, prev,
+    "SELECT seq, at, action, level, coalesce(actor, bot, owner), target, result, details, trace_id, prev,
             target_type, owner, task_type, bot, tags, attempt, status, session_id, v,
-            (SELECT max(timeline) FROM timelines WHERE first_seq <= seq), ordinal FROM events";
+            (SELECT max(timeline) FROM timelines WHERE first_seq <= seq), ordinal, wait_ms, run_ms
+     FROM events";
 
 /// Returns events after a sequence number, in order.
 #[cfg(any(test, feature = "testing"))]
@@ -271,8 +286,12 @@ pub(super) fn events(db: &Connection, after: u64, limit: u32) -> rusqlite::Resul
         .collect()
 }
 
+/// Returns the number of an event among those of its task, from 1; 0 for others.
+pub(super) fn ordinal(row: &Row<'_>) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, Option<i64>>(20)?.unwrap_or(0).unsigned_abs())
+}
+
 pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
-    let details: Option<String> = row.get(7)?;
     let action: EventAction = row.get::<_, String>(2)?.into();
     let tags: Option<String> = row.get(14)?;
     Ok(Event {
@@ -287,7 +306,7 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
         actor: row.get(4)?,
         target: EventTarget {
             r#type: target_type(row.get(10)?, &action),
-            id: row.get(5)?,
+            id: target_id(row)?,
         },
         owner: row.get(11)?,
         // An unknown value of a newer version must not hide the event.
@@ -311,13 +330,38 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
             1 => EventResult::Failure,
             _ => EventResult::Partial,
         },
-        // Text that is not JSON is better than a gap in the log.
-        details: details.map_or(serde_json::Value::Null, |text| {
-            serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text))
-        }),
+        details: details(row)?,
         trace_id: row.get(8)?,
         action,
     })
+}
+
+fn target_id(row: &Row<'_>) -> rusqlite::Result<String> {
+    match row.get_ref(5)? {
+        ValueRef::Blob(_) => Ok(rows::task_id(row, 5)?.to_string()),
+        _ => row.get(5),
+    }
+}
+
+/// Returns the details: the stored ones, and the times that have columns of their own.
+fn details(row: &Row<'_>) -> rusqlite::Result<Value> {
+    let stored: Option<String> = row.get(7)?;
+    // Text that is not JSON is better than a gap in the log.
+    let mut details = stored.map_or(Value::Null, |text| {
+        serde_json::from_str(&text).unwrap_or(Value::String(text))
+    });
+    for (name, column) in [("wait_ms", 21), ("run_ms", 22)] {
+        let Some(ms) = row.get::<_, Option<i64>>(column)? else {
+            continue;
+        };
+        if details.is_null() {
+            details = Value::Object(Map::new());
+        }
+        if let Value::Object(details) = &mut details {
+            details.insert(name.to_owned(), ms.into());
+        }
+    }
+    Ok(details)
 }
 
 /// Returns the type of a target: the stored one, or that of the action.

@@ -3,7 +3,12 @@
 use deia_model::{Action, EventResult, Pause, TaskType};
 use rusqlite::{Connection, Row, params};
 
-use super::{entry::Entry, rows, transaction::Tx, unreadable};
+use super::{
+    entry::{Entry, EntryAction, Target},
+    rows,
+    transaction::Tx,
+    unreadable,
+};
 use crate::{CommitNotice, Reply};
 
 /// Name of the whole queue in events.
@@ -57,9 +62,10 @@ fn told(
 ) -> rusqlite::Result<()> {
     tx.notice(CommitNotice::PausesChanged);
     tx.log(&Entry {
-        action,
+        action: EntryAction::Known(action),
+        level: None,
         actor,
-        target: task_type.map_or(WHOLE, TaskType::as_str),
+        target: Target::Named(task_type.map_or(WHOLE, TaskType::as_str)),
         target_type: None,
         owner: None,
         task: None,

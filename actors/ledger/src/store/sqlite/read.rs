@@ -1,13 +1,16 @@
 //! Reads of single entities and of totals.
 
 use deia_model::{
-    BotName, FailedAttempt, Priority, QueueHistory, QueueLane, QueueStatus, Rates, StatusCounts,
-    Task, TaskId, TaskResult, TaskStatus, TaskType, Timestamp, Visibility, Waits,
+    BotName, FailedAttempt, LeaseToken, Priority, QueueHistory, QueueLane, QueueStatus, Rates,
+    StatusCounts, Task, TaskId, TaskResult, TaskStatus, TaskType, Timestamp, Visibility, Waits,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{edges, pauses, rows, unreadable::lenient};
-use crate::{Cancelling, Demand, QueuePosition, ReadyLane, ReadyQuery, ReadyTask, TaskCompletion};
+use super::{edges, pauses, rows, sessions, unreadable::lenient};
+use crate::{
+    Cancelling, Demand, HeldAttempt, HeldLease, QueuePosition, ReadyLane, ReadyQuery, ReadyTask,
+    TaskCompletion,
+};
 
 pub(super) fn task(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Task>> {
     let found = db
@@ -51,8 +54,8 @@ pub(super) fn is_visible(
 
 fn failed_attempts(db: &Connection, seq: i64) -> rusqlite::Result<Vec<FailedAttempt>> {
     db.prepare_cached(
-        "SELECT attempt, bot, outcome, error, exit_code, started_at, ended_at FROM failed_attempts
-         WHERE seq = ?1 ORDER BY attempt",
+        "SELECT attempt, bot, outcome, error, exit_code, started_at, ended_at, failure_class
+         FROM failed_attempts WHERE seq = ?1 ORDER BY attempt",
     )?
     .query_map([seq], |row| {
         Ok(FailedAttempt {
@@ -64,6 +67,7 @@ fn failed_attempts(db: &Connection, seq: i64) -> rusqlite::Result<Vec<FailedAtte
             output_bytes: None,
             started_at: rows::time(row, 5)?,
             ended_at: rows::time(row, 6)?,
+            failure_class: rows::failure_class(row, 7)?,
         })
     })?
     .collect()
@@ -92,19 +96,26 @@ pub(super) fn queue_position(
     visibility: &Visibility,
 ) -> rusqlite::Result<QueuePosition> {
     let found = db
-        .prepare_cached("SELECT seq, id, type, priority, run_at, status FROM tasks WHERE id = ?1")?
+        .prepare_cached(
+            "SELECT seq, id, type, priority, run_at, bot, status, pinned FROM tasks WHERE id = ?1",
+        )?
         .query_row([id.as_bytes()], |row| {
-            Ok((rows::ready_task(row)?, rows::status(row, 5)?))
+            let mut task = rows::ready_task(row)?;
+            task.demand.bot = rows::optional_parsed(row, 7)?;
+            Ok((task, rows::status(row, 6)?))
         })
         .optional()?;
     let Some((task, status)) = found else {
         return Ok(QueuePosition::default());
     };
     let ahead = match (visibility, status) {
+        (Visibility::All, TaskStatus::Queued) if task.demand.bot.is_some() => {
+            sessions::ahead(db, &task)?
+        }
         (Visibility::All, TaskStatus::Queued) => db
             .prepare_cached(
                 "SELECT count(*) FROM (SELECT 1 FROM tasks INDEXED BY tasks_ready
-                 WHERE status = 1 AND type = ?1 AND priority = ?2 AND seq < ?3 LIMIT 10000)",
+                 WHERE status = 1 AND pinned IS NULL AND type = ?1 AND priority = ?2 AND seq < ?3 LIMIT 10000)",
             )?
             .query_row(
                 params![
@@ -126,7 +137,7 @@ pub(super) fn queue_position(
 pub(super) fn result(db: &Connection, id: TaskId) -> rusqlite::Result<Option<TaskResult>> {
     db.prepare_cached(
         "SELECT t.bot, r.success, r.output, r.error, t.execution_ms, t.started_at, t.completed_at, t.attempt,
-                r.tokens_used, r.cost_cents, r.exit_code, r.output_bytes, t.erased_at
+                r.tokens_used, r.cost_cents, r.exit_code, r.output_bytes, t.erased_at, r.failure_class
          FROM tasks t JOIN results r USING (seq) WHERE t.id = ?1 AND t.status >= 3",
     )?
     .query_row([id.as_bytes()], |row| {
@@ -148,6 +159,7 @@ pub(super) fn result(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Tas
             cost_cents: row.get::<_, Option<i64>>(9)?.map(i64::unsigned_abs),
             erased_at: rows::optional_time(row, 12)?,
             exit_code: row.get(10)?,
+            failure_class: rows::failure_class(row, 13)?,
         };
         let output_bytes = row.get::<_, Option<i64>>(11)?.map(i64::unsigned_abs);
         Ok(result.with_output_bytes(output_bytes))
@@ -186,6 +198,34 @@ pub(super) fn bots_with_running_tasks(
     .collect()
 }
 
+pub(super) fn held_attempts(db: &Connection, bot: &BotName) -> rusqlite::Result<Vec<HeldAttempt>> {
+    db.prepare_cached(
+        "SELECT id, attempt, lease, started_at, lease_expires_at, timeout_seconds,
+                cancel_requested_at IS NOT NULL, last_error
+         FROM tasks INDEXED BY tasks_running
+         WHERE status = 2 AND bot = ?1 AND lease_expires_at IS NOT NULL ORDER BY seq",
+    )?
+    .query_map([bot.as_str()], |row| {
+        lenient("tasks", row, |row| {
+            let is_cancelled: bool = row.get(6)?;
+            let words: Option<String> = row.get(7)?;
+            Ok(HeldAttempt {
+                lease: HeldLease {
+                    task: rows::task_id(row, 0)?,
+                    attempt: row.get(1)?,
+                    lease: LeaseToken::from_bytes(row.get(2)?),
+                },
+                started_at: rows::time(row, 3)?,
+                expires_at: rows::time(row, 4)?,
+                timeout_seconds: row.get::<_, i64>(5)?.unsigned_abs(),
+                cancelled: is_cancelled.then(|| words.unwrap_or_else(|| "cancelled".into())),
+            })
+        })
+    })?
+    .filter_map(Result::transpose)
+    .collect()
+}
+
 pub(super) fn cancelling(db: &Connection) -> rusqlite::Result<Vec<Cancelling>> {
     db.prepare_cached(
         "SELECT id, attempt, bot, last_error FROM tasks INDEXED BY tasks_running
@@ -206,7 +246,8 @@ pub(super) fn cancelling(db: &Connection) -> rusqlite::Result<Vec<Cancelling>> {
 }
 
 pub(super) fn ready_lanes(db: &Connection) -> rusqlite::Result<Vec<ReadyLane>> {
-    db.prepare_cached("SELECT type, priority, n FROM task_counts WHERE status = 1 AND n > 0")?
+    let mut lanes: Vec<ReadyLane> = db
+        .prepare_cached("SELECT type, priority, n FROM task_counts WHERE status = 1 AND n > 0")?
         .query_map([], |row| {
             lenient("task_counts", row, |row| {
                 Ok(ReadyLane {
@@ -217,13 +258,26 @@ pub(super) fn ready_lanes(db: &Connection) -> rusqlite::Result<Vec<ReadyLane>> {
             })
         })?
         .filter_map(Result::transpose)
-        .collect()
+        .collect::<rusqlite::Result<_>>()?;
+    let mut pinned = Vec::new();
+    for lane in &mut lanes {
+        let of_sessions = sessions::ready_lanes(db, lane)?;
+        let tasks: u64 = of_sessions.iter().map(|it| it.tasks).sum();
+        lane.tasks = lane.tasks.saturating_sub(tasks);
+        pinned.extend(of_sessions);
+    }
+    lanes.retain(|lane| lane.tasks > 0);
+    lanes.extend(pinned);
+    Ok(lanes)
 }
 
 pub(super) fn ready(db: &Connection, query: &ReadyQuery) -> rusqlite::Result<Vec<ReadyTask>> {
+    if let Some(bot) = &query.demand.bot {
+        return sessions::ready(db, query, bot);
+    }
     db.prepare_cached(
-        "SELECT seq, id, type, priority, run_at FROM tasks INDEXED BY tasks_ready
-         WHERE status = 1 AND type = ?1 AND priority = ?2 AND seq > ?3
+        "SELECT seq, id, type, priority, run_at, bot FROM tasks INDEXED BY tasks_ready
+         WHERE status = 1 AND pinned IS NULL AND type = ?1 AND priority = ?2 AND seq > ?3
          AND seq NOT IN (SELECT seq FROM unreadable) ORDER BY seq LIMIT ?4",
     )?
     .query_map(
@@ -334,7 +388,7 @@ fn oldest_queued_ms(
     let ready_at: Option<i64> = db
         .prepare_cached(
             "SELECT min(coalesce(ready_since, run_at)) FROM
-                 (SELECT ready_since, run_at FROM tasks INDEXED BY tasks_ready WHERE status = 1 AND type = ?1 AND priority = ?2
+                 (SELECT ready_since, run_at FROM tasks INDEXED BY tasks_ready WHERE status = 1 AND pinned IS NULL AND type = ?1 AND priority = ?2
                   ORDER BY seq LIMIT 64)",
         )?
         .query_row(params![task_type.as_str(), priority.rank()], |row| row.get(0))?;

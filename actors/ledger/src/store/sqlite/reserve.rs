@@ -12,7 +12,10 @@ use deia_model::{Action, BotDesired, NewEvent};
 use rustix::{fs::FallocateFlags, io::Errno};
 
 use super::disk_space;
-use crate::{AccessCommand, AlertCommand, Command, WebSessionCommand, reserve::FILE};
+use crate::{
+    AccessCommand, AlertCommand, Command, MessageCommand, SessionCommand, WebSessionCommand,
+    WebhookCommand, reserve::FILE,
+};
 
 /// Minimum time between two attempts to restore the reserve.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -40,32 +43,43 @@ pub(super) fn share_of(command: &Command, has_happened: bool) -> Share {
         Command::CancelTask(_)
         | Command::PauseQueue(_)
         | Command::FinishAttempts(_)
+        | Command::FinishHeld(_)
         | Command::ExtendLeases(_)
         | Command::ReleaseLeases(_)
+        | Command::MoveBot(_)
         | Command::NoteDrained(_)
         | Command::MarkRunning(_)
         | Command::Access(AccessCommand::RevokeKey(_) | AccessCommand::RecoverAdmin(_))
         | Command::WebSession(WebSessionCommand::End(_) | WebSessionCommand::EndAll(_)) => Share::Whole,
         Command::SetDesired(command) => whole(command.desired != BotDesired::Launched),
-        // Anonymous callers can cause any number of rejections.
+        // Callers can cause any number of these.
         Command::RecordEvents(command) => {
-            let denied = |event: &NewEvent| event.action == Action::ApiDenied;
-            whole(!command.0.iter().any(denied))
+            let of_request =
+                |event: &NewEvent| matches!(event.action, Action::ApiDenied | Action::ApiCall);
+            whole(!command.0.iter().any(of_request))
         }
         // Only this allows the events to be pruned that the follower holds back.
         Command::Advance(advance) if advance.binding => Share::Half,
         Command::EraseTask(_)
         | Command::Prune(_)
         | Command::PruneEvents(_)
+        | Command::BeginTimeline(_)
         | Command::DeleteBot(_)
         // An alert of the full disk itself is among them.
-        | Command::Alert(AlertCommand::Settle(_)) => Share::Half,
+        | Command::Alert(AlertCommand::Settle(_))
+        | Command::Message(MessageCommand::Close(_))
+        | Command::Session(SessionCommand::End(_) | SessionCommand::Settle(_))
+        | Command::Webhook(WebhookCommand::Delete(_) | WebhookCommand::Disable(_)) => Share::Half,
         Command::Advance(_)
         | Command::Submit(_)
         | Command::ClaimTasks(_)
         | Command::RetryTask(_)
         | Command::Secret(_)
+        | Command::Webhook(_)
         | Command::Alert(AlertCommand::Acknowledge(_))
+        | Command::AppendExternal(_)
+        | Command::Message(_)
+        | Command::Session(_)
         | Command::NoteProgress(_)
         | Command::RunDue(_)
         | Command::ResumeQueue(_)
@@ -303,6 +317,7 @@ mod tests {
             (Prune { tasks: vec![] }.into(), Share::Half),
             (record(Action::RestartRequested), Share::Whole),
             (record(Action::ApiDenied), Share::Nothing),
+            (record(Action::ApiCall), Share::Nothing),
         ] {
             assert_eq!(share_of(&command, false), expected, "{command:?}");
             assert_eq!(share_of(&command, true), Share::Whole, "{command:?}");

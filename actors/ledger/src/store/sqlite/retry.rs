@@ -7,7 +7,7 @@ use super::{
     dependencies,
     entry::{OfTask, TaskEntry},
     errors::ApplyError,
-    rows,
+    rows, sessions,
     submit::backlog,
     transaction::Tx,
 };
@@ -89,13 +89,18 @@ pub(super) fn retry(tx: &mut Tx<'_>, id: TaskId, asked: Asked<'_>) -> Result<Rep
         .prepare_cached("DELETE FROM results WHERE seq = ?1")?
         .execute([seq])?;
     tx.count_task(stored.counted(), Some(task.status), Some(status))?;
+    let pinned = match task.session_id {
+        Some(session) => sessions::pin_again(tx, seq, session)?,
+        None => None,
+    };
     if status == TaskStatus::Queued {
         tx.notice(CommitNotice::Ready(ReadyTask {
             id,
             order: seq,
-            demand: Demand::of_type(task.task_type.clone()),
+            demand: Demand::of_type(task.task_type.clone()).on(pinned),
             priority: task.priority,
             ready_at: tx.now.as_millis(),
+            last_bot: task.assigned_bot.clone(),
         }));
     }
     let was = serde_json::json!({"was": task.status, "reason": task.end_reason}).to_string();

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
 use deia_model::{
-    DependencyFailure, Deployment, EventLevel, EventResult, NewTask, Priority, RetryOverride, Task,
-    TaskFilter, TaskId, TaskStatus, Timestamp,
+    DependencyFailure, Deployment, EventLevel, EventResult, FailureClass, NewTask, Priority,
+    RetryOverride, SessionId, Task, TaskFilter, TaskId, TaskStatus, Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, Row, types::Type};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -40,13 +40,16 @@ impl Stored {
 pub(super) const TASK_COLUMNS: &str = "seq, id, type, priority, status, submitter, content, extra, traceparent, created_at,
         run_at, started_at, completed_at, attempt, failures, max_attempts, bot_deaths, timeout_seconds, bot,
         execution_ms, cancel_requested_at, last_error, end_reason, expires_at, dedup_key, blocked_by, progress,
-        last_event, suspicions, hive_deaths, erased_at, bytes, events";
+        last_event, suspicions, hive_deaths, erased_at, bytes, events, session";
+
+/// The place of the session among [`TASK_COLUMNS`].
+pub(super) const SESSION_COLUMN: usize = 33;
 
 /// Selects one task by its id.
 pub(super) const SELECT_TASK_BY_ID: &str = "SELECT seq, id, type, priority, status, submitter, content, extra, traceparent,
         created_at, run_at, started_at, completed_at, attempt, failures, max_attempts, bot_deaths, timeout_seconds, bot,
         execution_ms, cancel_requested_at, last_error, end_reason, expires_at, dedup_key, blocked_by, progress,
-        last_event, suspicions, hive_deaths, erased_at, bytes, events FROM tasks WHERE id = ?1";
+        last_event, suspicions, hive_deaths, erased_at, bytes, events, session FROM tasks WHERE id = ?1";
 
 /// The events of a task so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,6 +77,8 @@ pub(super) struct Extra {
     pub(super) on_dependency_failure: DependencyFailure,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     idempotency_key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    idle_timeout: Option<u64>,
 }
 
 impl Extra {
@@ -85,6 +90,7 @@ impl Extra {
             || task.estimated_duration_seconds.is_some()
             || task.retry.is_some()
             || task.idempotency_key.is_some()
+            || task.idle_timeout_seconds.is_some()
             || !depends_on.is_empty();
         some.then(|| Self {
             tags: task.tags.clone(),
@@ -93,6 +99,7 @@ impl Extra {
             retry: task.retry,
             on_dependency_failure: task.on_dependency_failure,
             idempotency_key: task.idempotency_key.clone(),
+            idle_timeout: task.idle_timeout_seconds,
             depends_on,
         })
     }
@@ -158,6 +165,7 @@ pub(super) fn stored_task(row: &Row<'_>) -> rusqlite::Result<Stored> {
         suspicions: row.get(28)?,
         hive_deaths: row.get(29)?,
         timeout_seconds: row.get::<_, i64>(17)?.unsigned_abs(),
+        idle_timeout_seconds: extra.idle_timeout,
         estimated_duration_seconds: extra.estimate,
         #[allow(
             clippy::cast_precision_loss,
@@ -175,6 +183,7 @@ pub(super) fn stored_task(row: &Row<'_>) -> rusqlite::Result<Stored> {
         end_reason: optional_parsed(row, 22)?,
         expires_at: optional_time(row, 23)?,
         dedup_key: row.get(24)?,
+        session_id: session_id(row, SESSION_COLUMN)?,
         idempotency_key: extra.idempotency_key,
         depends_on: extra.depends_on,
         on_dependency_failure: extra.on_dependency_failure,
@@ -231,6 +240,7 @@ impl NewRow<'_> {
             suspicions: 0,
             hive_deaths: 0,
             timeout_seconds: self.timeout_seconds,
+            idle_timeout_seconds: self.extra.idle_timeout,
             estimated_duration_seconds: self.extra.estimate,
             actual_duration_seconds: None,
             progress: 0.0,
@@ -240,6 +250,7 @@ impl NewRow<'_> {
             end_reason: None,
             expires_at: self.expires_at,
             dedup_key: new.dedup_key.clone(),
+            session_id: new.session_id,
             idempotency_key: self.extra.idempotency_key,
             depends_on: self.extra.depends_on,
             on_dependency_failure: self.extra.on_dependency_failure,
@@ -259,7 +270,7 @@ pub(super) fn stored_content(db: &Connection, seq: i64) -> rusqlite::Result<Opti
         .optional()
 }
 
-/// Decodes `seq, id, type, priority, run_at`.
+/// Decodes `seq, id, type, priority, run_at, bot`.
 pub(super) fn ready_task(row: &Row<'_>) -> rusqlite::Result<ReadyTask> {
     Ok(ReadyTask {
         order: row.get(0)?,
@@ -267,6 +278,7 @@ pub(super) fn ready_task(row: &Row<'_>) -> rusqlite::Result<ReadyTask> {
         demand: Demand::of_type(parsed(row, 2)?),
         priority: priority(row, 3)?,
         ready_at: row.get(4)?,
+        last_bot: optional_parsed(row, 5)?,
     })
 }
 
@@ -274,8 +286,18 @@ pub(super) fn task_id(row: &Row<'_>, column: usize) -> rusqlite::Result<TaskId> 
     Ok(TaskId::from_bytes(row.get(column)?))
 }
 
+pub(super) fn session_id(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<SessionId>> {
+    let bytes: Option<[u8; 16]> = row.get(column)?;
+    Ok(bytes.map(SessionId::from_bytes))
+}
+
 pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     Ok(Timestamp::from_millis(row.get(column)?))
+}
+
+/// Returns a duration in the form of its column.
+pub(super) fn millis(duration: u64) -> i64 {
+    i64::try_from(duration).unwrap_or(i64::MAX)
 }
 
 pub(super) fn optional_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
@@ -307,6 +329,15 @@ pub(super) fn parsed<T: FromStr<Err: Display>>(
         .as_str()
         .map_err(|error| broken(column, error))?;
     text.parse().map_err(|error: T::Err| broken(column, error))
+}
+
+/// Returns the class of a failure. A class of a later version must not hide its row.
+pub(super) fn failure_class(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<Option<FailureClass>> {
+    let name: Option<String> = row.get(column)?;
+    Ok(name.as_deref().map(FailureClass::from_stored))
 }
 
 pub(super) fn optional_parsed<T: FromStr<Err: Display>>(

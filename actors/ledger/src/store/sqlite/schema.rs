@@ -7,6 +7,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 const MIGRATIONS: &[&str] = &[
     include_str!("../sql/0001_initial.sql"),
     include_str!("../sql/0002_alerts.sql"),
+    include_str!("../sql/0003_webhooks.sql"),
+    include_str!("../sql/0004_audit.sql"),
+    include_str!("../sql/0005_messaging.sql"),
+    include_str!("../sql/0006_sessions.sql"),
 ];
 
 /// Reason why the schema cannot be used.
@@ -22,7 +26,7 @@ pub enum SchemaError {
     },
     /// An applied migration differs from the one in this binary.
     #[error(
-        "it was made by another build of deia, whose migration {0} is not this one's: use the build that made it, or another data directory (stores of builds before the first release are not carried over)"
+        "it was created by another build of deia with another migration {0}: use the build that created it, or another data directory (stores of builds before the first release are not carried over)"
     )]
     Changed(usize),
     /// An error of SQLite.

@@ -30,7 +30,7 @@ fn put(tx: &mut Tx<'_>, command: &PutSecret) -> Result<Reply, ApplyError> {
     if changed == 0 {
         let there: u32 = tx
             .db
-            .prepare_cached("SELECT count(*) FROM secrets")?
+            .prepare_cached("SELECT count(*) FROM secrets WHERE name NOT GLOB 'webhooks/*'")?
             .query_row([], |row| row.get(0))?;
         if there >= limit {
             return Err(Rejection::TooManySecrets { limit }.into());

@@ -13,7 +13,7 @@ use super::{
     edges::Parent,
     errors::ApplyError,
     idempotency::{remember, remembered},
-    rows,
+    rows, sessions,
     transaction::Tx,
 };
 use crate::{
@@ -50,6 +50,7 @@ pub(super) fn submit(
     };
     let news = without_twins(tx, tasks, submitter)?;
     admit_times(&news, tasks.len())?;
+    admit_sessions(tx, &news, submitter, tasks.len())?;
     admit_load(tx, &news, by)?;
     // Must come last, as it notes the new types: nothing is refused after it.
     admit_types(tx, &news, by, tasks.len())?;
@@ -115,6 +116,30 @@ fn admit_times(news: &[(usize, &NewTask)], tasks: usize) -> Result<(), Rejection
     match found.is_empty() {
         true => Ok(()),
         false => Err(Rejection::Invalid(found)),
+    }
+}
+
+/// Refuses tasks of sessions that are not active sessions of the submitter.
+fn admit_sessions(
+    tx: &Tx<'_>,
+    news: &[(usize, &NewTask)],
+    submitter: &str,
+    tasks: usize,
+) -> Result<(), ApplyError> {
+    let mut found = Vec::new();
+    for (place, task) in news {
+        if let Some(session) = task.session_id
+            && !sessions::is_active_of(tx.db, session, submitter)?
+        {
+            found.push(Violation {
+                pointer: Violation::pointer_in_batch(tasks, *place, "/session_id"),
+                detail: format!("is {session}, which is not an active session of the submitter"),
+            });
+        }
+    }
+    match found.is_empty() {
+        true => Ok(()),
+        false => Err(Rejection::Invalid(found).into()),
     }
 }
 

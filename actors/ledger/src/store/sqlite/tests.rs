@@ -3,12 +3,15 @@
 mod faults;
 mod unreadable_rows;
 
-use deia_model::Priority;
+use std::num::NonZero;
+
+use deia_model::{Event, Position, Priority};
 
 use super::*;
 use crate::{
-    Advance, Apply, CancelTask, ClaimTasks, Demand, EraseTask, FinishAttempts, MarkRunning, Prune,
-    Rejection, RetryTask, RunDue, Submission, Submit, store::conformance, testing::until,
+    Advance, Apply, CancelTask, ClaimTasks, Demand, EraseTask, EventReads, FinishAttempts,
+    FollowerName, MarkRunning, Prune, Rejection, RetryTask, RunDue, Submission, Submit,
+    store::conformance, testing::until,
 };
 
 pub(super) fn options(dir: &std::path::Path) -> SqliteOptions {
@@ -376,6 +379,7 @@ async fn counters_of_submitters_are_exact_after_every_command() {
                     execution_time_ms: 1,
                     tokens_used: None,
                     cost_cents: None,
+                    failure_class: None,
                 });
                 FinishAttempts(reports.collect()).into()
             }

@@ -11,7 +11,7 @@ use deia_model::{
 use rusqlite::{Connection, params};
 
 use super::{
-    entry::{Entry, TaskEntry},
+    entry::{Entry, EntryAction, Target, TaskEntry},
     memo::Memo,
     rows,
     rows::TaskHistory,
@@ -168,15 +168,16 @@ impl<'a> Tx<'a> {
         self.db
             .prepare_cached(
                 "INSERT INTO events (seq, at, action, level, actor, target_type, target, owner, result,
-                                     task_type, bot, attempt, status, tags, details, trace_id, prev, ordinal)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+                                     task_type, bot, attempt, status, tags, details, trace_id, prev, ordinal,
+                                     wait_ms, run_ms, session_id)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
             )?
             .execute(params![
                 self.next_event,
                 self.now.as_millis(),
                 entry.action.as_str(),
-                rows::level_code(entry.action.level()),
-                entry.actor,
+                rows::level_code(entry.level.unwrap_or(entry.action.level())),
+                entry.stored_actor(),
                 target_type.map(TargetType::as_str),
                 entry.target,
                 entry.owner,
@@ -190,10 +191,13 @@ impl<'a> Tx<'a> {
                 entry.trace_id,
                 of_task.and_then(|before| before.last),
                 of_task.map(|before| before.count + 1),
+                task.and_then(|task| task.timing.wait_ms).map(rows::millis),
+                task.and_then(|task| task.timing.run_ms).map(rows::millis),
+                task.and_then(|task| task.session).map(|id| id.to_string()),
             ])?;
         self.next_event += 1;
-        if entry.action.log_level().is_some() {
-            self.notice(CommitNotice::Logged(Box::new(entry.to_event())));
+        if let Some(event) = entry.logged() {
+            self.notice(CommitNotice::Logged(Box::new(event)));
         }
         Ok(())
     }
@@ -207,9 +211,10 @@ impl<'a> Tx<'a> {
         self.append(
             Some(before),
             &Entry {
-                action: entry.action,
+                action: EntryAction::Known(entry.action),
+                level: None,
                 actor: entry.actor,
-                target: &entry.id.to_string(),
+                target: Target::Task(entry.id),
                 target_type: None,
                 result: entry.result,
                 details: entry.details,
@@ -229,9 +234,10 @@ impl<'a> Tx<'a> {
     pub(super) fn log_event(&mut self, event: &NewEvent) -> rusqlite::Result<()> {
         let details = (!event.details.is_null()).then(|| event.details.to_string());
         self.log(&Entry {
-            action: event.action,
+            action: EntryAction::Known(event.action),
+            level: event.level,
             actor: &event.actor,
-            target: &event.target,
+            target: Target::Named(&event.target),
             target_type: event.target_type,
             result: event.result,
             details: details.as_deref(),

@@ -5,7 +5,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
 use super::{
-    errors::ApplyError, idempotency, keys, rows, transaction::Tx, unreadable::lenient, web_sessions,
+    errors::ApplyError, idempotency, keys, rows, sessions, transaction::Tx, unreadable::lenient,
+    web_sessions, webhooks,
 };
 use crate::{
     AccessLimits, AddUser, ChangeUser, CommitNotice, DeleteUser, NewUser, Rejection, Reply,
@@ -155,6 +156,7 @@ pub(super) fn change(tx: &mut Tx<'_>, command: &ChangeUser) -> Result<Reply, App
     if user.active && !active {
         // The keys do not become valid again with the user.
         web_sessions::end_of_user(tx, name, actor)?;
+        sessions::end_of_user(tx, name, actor)?;
     }
     Ok(Reply::User(stored(tx, name)?))
 }
@@ -190,9 +192,11 @@ pub(super) fn delete(tx: &mut Tx<'_>, command: &DeleteUser) -> Result<Reply, App
         .prepare_cached("DELETE FROM users WHERE name = ?1")?
         .execute([name])?;
     idempotency::forget(tx, name)?;
+    webhooks::disable_of_user(tx, name, actor)?;
     let details = json!({"role": user.role, "active": user.active});
     log(tx, Action::UserDeleted, actor, name, details)?;
     web_sessions::end_of_user(tx, name, actor)?;
+    sessions::end_of_user(tx, name, actor)?;
     Ok(Reply::User(user))
 }
 

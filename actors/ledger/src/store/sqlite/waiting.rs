@@ -2,14 +2,14 @@
 //! on.
 
 use deia_model::{
-    Action, BotName, DependencyFailure, EndReason, EventResult, Priority, TaskId, TaskStatus,
-    TaskType, Timestamp,
+    Action, BotName, DependencyFailure, EndReason, EventResult, Priority, SessionId, TaskId,
+    TaskStatus, TaskType, Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     edges,
-    entry::{OfTask, TaskEntry},
+    entry::{OfTask, TaskEntry, Timing},
     errors::ApplyError,
     rows,
     rows::TaskHistory,
@@ -36,11 +36,14 @@ pub(super) struct Waiting {
     bot: Option<BotName>,
     attempt: u32,
     tags: Option<String>,
+    pub(super) session: Option<SessionId>,
+    /// The bot that alone may run the task.
+    pub(super) pinned: Option<BotName>,
 }
 
 pub(super) const SELECT_WAITING: &str =
     "SELECT seq, id, type, priority, status, run_at, traceparent, blocked_by, dependents,
-        last_event, extra, submitter, bytes, bot, attempt, events FROM tasks";
+        last_event, extra, submitter, bytes, bot, attempt, events, session, pinned FROM tasks";
 
 impl Waiting {
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -69,6 +72,8 @@ impl Waiting {
             bot: rows::optional_parsed(row, 13)?,
             attempt: row.get(14)?,
             tags: rows::tags_of(&extra.tags),
+            session: rows::session_id(row, 16)?,
+            pinned: rows::optional_parsed(row, 17)?,
         })
     }
 
@@ -84,9 +89,10 @@ impl Waiting {
         ReadyTask {
             id: self.id,
             order: self.seq,
-            demand: Demand::of_type(self.task_type.clone()),
+            demand: Demand::of_type(self.task_type.clone()).on(self.pinned.clone()),
             priority: self.priority,
             ready_at: self.run_at.as_millis(),
+            last_bot: self.bot.clone(),
         }
     }
 }
@@ -105,7 +111,7 @@ pub(super) fn end(tx: &mut Tx<'_>, task: &Waiting, end: &End<'_>) -> rusqlite::R
     tx.db
         .prepare_cached(
             "UPDATE tasks SET status = ?2, completed_at = ?3, cancel_requested_at = ?4, last_error = ?5,
-                              end_reason = ?6, blocked_by = 0, last_event = ?7, events = events + 1 WHERE seq = ?1",
+                              end_reason = ?6, blocked_by = 0, pinned = NULL, last_event = ?7, events = events + 1 WHERE seq = ?1",
         )?
         .execute(params![
             task.seq,
@@ -151,6 +157,8 @@ pub(super) fn end(tx: &mut Tx<'_>, task: &Waiting, end: &End<'_>) -> rusqlite::R
                 attempt: task.attempt,
                 status: end.status,
                 tags: task.tags.clone(),
+                session: task.session,
+                timing: Timing::default(),
             },
             result,
             details: Some(&details),

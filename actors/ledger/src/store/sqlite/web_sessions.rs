@@ -90,7 +90,7 @@ fn open(tx: &mut Tx<'_>, command: &OpenWebSession) -> Result<Reply, ApplyError> 
             details["role"] = json!(role);
         }
     }
-    let opened = NewEvent::new(Action::AuthWebSession, &*info.user, info.id.to_string());
+    let opened = NewEvent::new(Action::AuthLogin, &*info.user, info.id.to_string());
     tx.log_event(&opened.owner(&*info.user).details(details))?;
     tx.notice(CommitNotice::WebSessionsChanged);
     Ok(Reply::Done(1))

@@ -1,8 +1,11 @@
 //! The writer thread: drains its queue into one transaction, commits, answers.
 
 mod answer;
+mod checkpoints;
 mod commit;
+mod gate;
 mod hold;
+mod room;
 mod shrink;
 mod weight;
 
@@ -14,32 +17,33 @@ use std::{
         atomic::{AtomicU32, Ordering},
         mpsc,
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use deia_model::TaskType;
-use rusqlite::{Connection, config::DbConfig};
+use rusqlite::Connection;
 
 pub(super) use self::answer::Answer;
-use self::weight::{WEIGHT_MAX, weight_of};
+use self::{
+    gate::Gate,
+    room::share,
+    weight::{WEIGHT_MAX, weight_of},
+};
 use super::{
     checkpoint::{Checkpointer, UNCHANGED},
     connection::writable,
-    disk_space::{self, FullDisk},
-    errors::{CheckpointFault, checkpoint_fault, is_io, store_error},
+    disk_space::FullDisk,
     options::SqliteOptions,
-    reserve::{self, Reserve, Share},
+    reserve::{Reserve, Share},
     rows, unreadable,
 };
 use crate::{
-    Command, CommitListener, DirectDispatch, Shortage, StoreError, TaskPolicy, anchor::Anchor,
+    Command, CommitListener, DirectDispatch, StoreError, TaskPolicy, anchor::Anchor,
     metrics::StoreMetrics,
 };
 
 /// Time that the writer waits for a command before it uses the pause.
 const IDLE_AFTER: Duration = Duration::from_millis(50);
-/// Time before a failed write is retried.
-const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// A command and the caller who waits for its answer.
 pub(super) struct Job {
@@ -48,12 +52,6 @@ pub(super) struct Job {
     pub(super) deferrable: bool,
     /// Answers the caller once the command is on disk or refused.
     pub(super) answer: Answer,
-}
-
-/// The reason why nothing can be written, and the time of the next try.
-struct Gate {
-    error: StoreError,
-    again_at: Instant,
 }
 
 /// State that a writer shares with its store.
@@ -232,187 +230,11 @@ impl Writer {
         group
     }
 
-    /// Returns the reason why commands cannot be applied now, if there is one: a log
-    /// that is too long and cannot be shortened, or deferred commands that still find
-    /// no space. Checks again only from time to time.
-    fn look_at_gate(&mut self) -> Result<Option<StoreError>, String> {
-        if let Some(gate) = &self.gate
-            && Instant::now() < gate.again_at
-        {
-            return Ok(Some(gate.error.clone()));
-        }
-        if let Err(adrift) = self.hold() {
-            return Ok(Some(self.close_gate(StoreError::Gone(adrift))));
-        }
-        let error = match self.checkpointer.shorten_if_too_long(&self.db) {
-            Err(error) => {
-                self.checkpoint_failed(&error)?;
-                Some(self.told(&error))
-            }
-            Ok(false) => {
-                if self.gate.is_none() {
-                    tracing::warn!(
-                        "reads prevent a checkpoint of the write-ahead log, which has reached store.wal_max_bytes: writes are refused until it is short again"
-                    );
-                }
-                Some(StoreError::Busy)
-            }
-            Ok(true) => self.apply_deferred()?,
-        };
-        self.gate = None;
-        Ok(error.map(|error| self.close_gate(error)))
-    }
-
-    fn close_gate(&mut self, error: StoreError) -> StoreError {
-        self.gate = Some(Gate {
-            error: error.clone(),
-            again_at: Instant::now() + AGAIN_AFTER,
-        });
-        error
-    }
-
-    /// Applies deferred commands as long as there is space for them.
-    fn apply_deferred(&mut self) -> Result<Option<StoreError>, String> {
-        while let Some(job) = self.deferred.pop_front() {
-            match self.try_alone(&job) {
-                Err(failure) if self.has_no_room(&failure) => {
-                    self.deferred.push_front(job);
-                    return Ok(Some(StoreError::Full(self.shortage())));
-                }
-                Err(failure) if failure.is_nothing_begun() => {
-                    self.deferred.push_front(job);
-                    return Ok(Some(StoreError::Busy));
-                }
-                done => self.answer_one(job, done)?,
-            }
-        }
-        Ok(None)
-    }
-
-    /// Leaves the rest of the reserve to commands that may use it, and refuses the
-    /// others. Restores the reserve first if there is space for it.
-    fn spare_reserve(&mut self, group: Vec<Job>) -> Vec<Job> {
-        if !self.reserve.is_in_use() || self.reserve.make_if_room() {
-            return group;
-        }
-        let (may, others): (Vec<Job>, Vec<Job>) =
-            group.into_iter().partition(|job| self.may_use_reserve(job));
-        for job in others {
-            let full = StoreError::Full(self.shortage());
-            self.refuse(job, full);
-        }
-        may
-    }
-
-    /// Returns whether this command may use the remaining reserve.
-    fn may_use_reserve(&self, job: &Job) -> bool {
-        self.reserve.lets(share(job), self.shortage().free_bytes)
-    }
-
-    fn refuse_or_keep(&mut self, job: Job, error: StoreError) {
-        if job.deferrable && self.deferred.len() < self.deferred_max {
-            self.deferred.push_back(job);
-        } else {
-            self.refuse(job, error);
-        }
-    }
-
     fn refuse(&self, job: Job, error: StoreError) {
         self.metrics.not_applied(&error);
         // The caller may have gone away.
         job.answer.send(Err(error));
     }
-
-    /// Returns whether there was no space. An error that SQLite reports as a broken
-    /// disk may be a full one: then the disk itself is asked.
-    fn is_full(&mut self, error: &rusqlite::Error) -> bool {
-        let full = matches!(store_error(error), StoreError::Full(_))
-            || (is_io(error) && disk_space::is_none_left(&self.dir));
-        if full {
-            self.full.seen(&self.shortage());
-        }
-        if full && is_io(error) {
-            self.overwrite_tail();
-        }
-        full
-    }
-
-    /// Returns the free space, for callers whose command found too little.
-    fn shortage(&self) -> Shortage {
-        disk_space::shortage(&self.dir)
-    }
-
-    fn told(&mut self, error: &rusqlite::Error) -> StoreError {
-        match self.is_full(error) {
-            true => StoreError::Full(self.shortage()),
-            false => store_error(error),
-        }
-    }
-
-    /// Overwrites the tail of the log. A transaction that failed after its last frame
-    /// was written (when the index of the log could not grow, for example) would
-    /// reappear after a crash. Another one that changes nothing takes its place in the
-    /// log.
-    fn overwrite_tail(&self) {
-        let same = "BEGIN IMMEDIATE;
-            INSERT OR REPLACE INTO meta SELECT key, value FROM meta WHERE key = 'hive_id';
-            COMMIT";
-        if self.db.execute_batch(same).is_err() && !self.db.is_autocommit() {
-            let _ = self.db.execute_batch("ROLLBACK");
-        }
-    }
-
-    fn checkpoint_if_due(&mut self, idle: bool) -> Result<(), String> {
-        match self.checkpointer.is_due(idle) {
-            true => self.checkpoint(),
-            false => Ok(()),
-        }
-    }
-
-    fn checkpoint(&mut self) -> Result<(), String> {
-        let run = self.checkpointer.run(&self.db);
-        self.metrics.checkpointed(run.is_ok());
-        match run {
-            Ok(()) => Ok(()),
-            Err(error) => self.checkpoint_failed(&error),
-        }
-    }
-
-    /// After an I/O error the pages of an earlier, partial checkpoint may be on no
-    /// disk, and the index of the log says that they need not be written again
-    /// (Linux reports a failed write-back once). All connections of this process
-    /// share that index: only the next process rebuilds it from the log.
-    fn checkpoint_failed(&mut self, error: &rusqlite::Error) -> Result<(), String> {
-        let full = self.is_full(error);
-        match checkpoint_fault(error, full) {
-            CheckpointFault::Full => Ok(()),
-            CheckpointFault::Later => {
-                // The log stays and is checkpointed later; nothing is lost.
-                tracing::warn!(%error, "checkpoint failed; retrying with the next one");
-                Ok(())
-            }
-            CheckpointFault::Untrusted => {
-                let file = self.db.path().unwrap_or_default().to_owned();
-                let reason = format!(
-                    "{file} could not be synced by a checkpoint ({error}): check the disk; the next start writes it again from the write-ahead log"
-                );
-                tracing::error!(%error, file, "checkpoint failed; the process must end");
-                // The next start needs the log, even if another process closes the file last.
-                let kept = self
-                    .db
-                    .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-                if let Err(error) = kept {
-                    tracing::error!(%error, "closing the store may checkpoint again");
-                }
-                let _ = self.shared.untrusted.set(reason.clone());
-                Err(reason)
-            }
-        }
-    }
-}
-
-fn share(job: &Job) -> Share {
-    reserve::share_of(&job.command, job.deferrable)
 }
 
 fn known_types(db: &Connection) -> rusqlite::Result<HashSet<TaskType>> {

@@ -1,14 +1,16 @@
 //! The record of an attempt that ended: the task's new status, its result, the
 //! evidence of a failure, and the event.
 
-use deia_model::{Action, AttemptOutcomeKind, EndReason, EventResult, TaskStatus, Timestamp, Toll};
+use deia_model::{
+    Action, AttemptOutcomeKind, EndReason, EventResult, FailureClass, TaskStatus, Timestamp, Toll,
+};
 use rusqlite::params;
 
 use super::running::Running;
 use crate::{
     AttemptReport,
     store::sqlite::{
-        entry::{OfTask, TaskEntry},
+        entry::{OfTask, TaskEntry, Timing},
         rows,
         transaction::Tx,
     },
@@ -28,8 +30,8 @@ pub(super) fn note_failed_attempt(
     };
     tx.db
         .prepare_cached(
-            "INSERT OR REPLACE INTO failed_attempts (seq, attempt, bot, outcome, error, exit_code, started_at, ended_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT OR REPLACE INTO failed_attempts (seq, attempt, bot, outcome, error, exit_code, started_at, ended_at, failure_class)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
             running.seq,
@@ -40,6 +42,7 @@ pub(super) fn note_failed_attempt(
             report.exit_code,
             running.started_at.as_millis(),
             tx.now.as_millis(),
+            report.failure_class.map(FailureClass::as_str),
         ])?;
     // A task may be given back any number of times; its evidence must not grow with it.
     tx.db
@@ -121,8 +124,8 @@ pub(super) fn write_result(
 ) -> rusqlite::Result<()> {
     tx.db
         .prepare_cached(
-            "INSERT OR REPLACE INTO results (seq, success, output, error, tokens_used, cost_cents, exit_code, output_bytes)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT OR REPLACE INTO results (seq, success, output, error, tokens_used, cost_cents, exit_code, output_bytes, failure_class)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
             seq,
@@ -133,6 +136,7 @@ pub(super) fn write_result(
             report.cost_cents.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
             report.exit_code,
             report.output_bytes.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
+            report.failure_class.map(FailureClass::as_str),
         ])?;
     Ok(())
 }
@@ -152,23 +156,24 @@ pub(super) fn log_end(
     report: &AttemptReport,
     event: EndEvent,
 ) -> rusqlite::Result<()> {
-    let (wait_ms, run_ms) = (
-        running.started_at.millis_since(running.run_at),
-        report.execution_time_ms,
-    );
+    let timing = Timing {
+        wait_ms: Some(running.started_at.millis_since(running.run_at)),
+        run_ms: Some(report.execution_time_ms),
+    };
     // The action does not say why a task was requeued or has ended.
     let outcome = AttemptOutcomeKind::of(report.end);
     let details = match event.action {
-        Action::TaskCompleted => format!("{{\"wait_ms\":{wait_ms},\"run_ms\":{run_ms}}}"),
-        Action::TaskRetrying => serde_json::json!({
-            "outcome": outcome, "wait_ms": wait_ms, "run_ms": run_ms, "error": report.error, "retry_at": event.run_at,
-        })
-        .to_string(),
-        _ => serde_json::json!({
-            "outcome": outcome, "wait_ms": wait_ms, "run_ms": run_ms, "error": report.error, "exit_code": report.exit_code,
-        })
-        .to_string(),
+        Action::TaskCompleted => None,
+        Action::TaskRetrying => Some(serde_json::json!({
+            "outcome": outcome, "failure_class": report.failure_class, "error": report.error,
+            "retry_at": event.run_at,
+        })),
+        _ => Some(serde_json::json!({
+            "outcome": outcome, "failure_class": report.failure_class, "error": report.error,
+            "exit_code": report.exit_code,
+        })),
     };
+    let details = details.map(|details| details.to_string());
     let succeeded = event.action == Action::TaskCompleted;
     tx.log_task(
         running.history,
@@ -183,13 +188,15 @@ pub(super) fn log_end(
                 attempt: running.attempt,
                 status: event.status,
                 tags: running.tags.clone(),
+                session: running.session,
+                timing,
             },
             result: if succeeded {
                 EventResult::Success
             } else {
                 EventResult::Failure
             },
-            details: Some(&details),
+            details: details.as_deref(),
             traceparent: running.traceparent.as_deref(),
         },
     )

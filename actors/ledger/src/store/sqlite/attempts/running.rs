@@ -1,6 +1,6 @@
 //! The rows of running tasks.
 
-use deia_model::{BotName, LeaseToken, Priority, TaskId, TaskType, Timestamp, Toll};
+use deia_model::{BotName, LeaseToken, Priority, SessionId, TaskId, TaskType, Timestamp, Toll};
 use rusqlite::Row;
 
 use crate::store::sqlite::{
@@ -29,13 +29,16 @@ pub(super) struct Running {
     pub(super) bytes: i64,
     pub(super) run_at: Timestamp,
     pub(super) tags: Option<String>,
+    pub(super) session: Option<SessionId>,
+    /// The bot that alone may run the task.
+    pub(super) pinned: Option<BotName>,
 }
 
 pub(super) const SELECT_RUNNING: &str =
     "SELECT seq, id, type, priority, attempt, lease, bot, failures, max_attempts, bot_deaths,
         cancel_requested_at IS NOT NULL, started_at, traceparent,
         CASE WHEN cancel_requested_at IS NOT NULL THEN last_error END, dependents, last_event, suspicions, hive_deaths,
-        submitter, bytes, run_at, extra, events FROM tasks";
+        submitter, bytes, run_at, extra, events, session, pinned FROM tasks";
 
 impl Running {
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -67,6 +70,8 @@ impl Running {
             bytes: row.get(19)?,
             run_at: Timestamp::from_millis(row.get(20)?),
             tags: rows::tags_in(row.get::<_, Option<String>>(21)?.as_deref()),
+            session: rows::session_id(row, 23)?,
+            pinned: rows::optional_parsed(row, 24)?,
         })
     }
 

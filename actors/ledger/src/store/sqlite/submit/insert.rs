@@ -2,7 +2,7 @@
 //! if a bot takes it at once.
 
 use deia_model::{
-    Action, EventResult, NewTask, Submitted, TaskId, TaskStatus, TaskType, Timestamp,
+    Action, BotName, EventResult, NewTask, Submitted, TaskId, TaskStatus, TaskType, Timestamp,
 };
 use rusqlite::params;
 use serde_json::json;
@@ -11,8 +11,9 @@ use super::{
     super::{
         claim, dependencies,
         edges::{self, Parent},
-        entry::{OfTask, TaskEntry},
+        entry::{OfTask, TaskEntry, Timing},
         rows::{self, Extra, TaskHistory},
+        sessions,
         shares::Counted,
         transaction::Tx,
     },
@@ -36,6 +37,8 @@ struct Accepted<'a> {
     waits_for: usize,
     limits: Limits,
     bytes: i64,
+    /// The bot that alone may run the task.
+    pinned: Option<BotName>,
 }
 
 /// Limits of a task: its own, otherwise those of its type, otherwise the defaults.
@@ -85,6 +88,7 @@ impl<'a> Accepted<'a> {
             waits_for,
             limits: Limits::of(new, run_at, tx.policy),
             bytes: i64::try_from(bytes_of(new)).unwrap_or(i64::MAX),
+            pinned: None,
         }
     }
 
@@ -93,7 +97,7 @@ impl<'a> Accepted<'a> {
     }
 
     fn demand(&self) -> Demand {
-        Demand::of_type(self.task_type().clone())
+        Demand::of_type(self.task_type().clone()).on(self.pinned.clone())
     }
 
     /// Returns the task as it would be read back while it is queued.
@@ -122,8 +126,15 @@ pub(super) fn insert(
     submitter: &str,
     depends_on: &[Parent],
 ) -> rusqlite::Result<(i64, Submitted)> {
-    let accepted = Accepted::new(tx, task, submitter, depends_on);
+    let mut accepted = Accepted::new(tx, task, submitter, depends_on);
+    if let Some(session) = task.session_id {
+        accepted.pinned = sessions::joined_by_task(tx, session)?;
+    }
     let slot = slot_for(tx, &accepted)?;
+    if let (Some(session), Some(slot)) = (task.session_id, &slot) {
+        sessions::bind(tx, session, &slot.bot)?;
+        accepted.pinned = Some(slot.bot.clone());
+    }
     let stored_status = match slot {
         Some(_) => TaskStatus::Running,
         None => accepted.status,
@@ -179,8 +190,9 @@ fn write_row(
         .prepare_cached(
             "INSERT INTO tasks (id, type, priority, status, submitter, content, extra, traceparent, created_at, run_at,
                                 max_attempts, timeout_seconds, expires_at, dedup_key, blocked_by, last_event,
-                                attempt, bot, lease, started_at, bytes, lease_node, lease_incarnation, events)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
+                                attempt, bot, lease, started_at, bytes, lease_node, lease_incarnation, events,
+                                lease_expires_at, session, pinned)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)",
         )?
         .execute(params![
             accepted.id.as_bytes(),
@@ -208,6 +220,10 @@ fn write_row(
             slot.map(|slot| slot.incarnation.cast_signed()),
             // The submission is the first event of the task, the start the second.
             1 + u8::from(slot.is_some()),
+            slot.and_then(|slot| slot.expires_after)
+                .map(|after| tx.after(after).as_millis()),
+            task.session_id.as_ref().map(|id| id.as_bytes()),
+            accepted.pinned.as_ref().map(BotName::as_str),
         ])?;
     let seq = tx.db.last_insert_rowid();
     if !inline {
@@ -246,6 +262,8 @@ fn log(tx: &mut Tx<'_>, accepted: &Accepted<'_>) -> rusqlite::Result<()> {
                 attempt: 0,
                 status: accepted.status,
                 tags: rows::tags_of(&accepted.new.tags),
+                session: accepted.new.session_id,
+                timing: Timing::default(),
             },
             result: EventResult::Success,
             details: None,
@@ -268,6 +286,7 @@ fn notice(tx: &mut Tx<'_>, accepted: &Accepted<'_>, seq: i64) {
             demand: accepted.demand(),
             priority: accepted.new.priority,
             ready_at: run_at,
+            last_bot: None,
         }));
     } else if accepted.waits_for == 0 {
         tx.notice(CommitNotice::Due(run_at));

@@ -138,6 +138,7 @@ impl DirectDispatch for Places {
                 bot: "b".parse().unwrap(),
                 incarnation: 1,
                 lease: deia_model::LeaseToken::new(),
+                expires_after: None,
             }
         })
     }

@@ -214,7 +214,11 @@ async fn a_bot_that_cannot_be_read_hides_no_other() {
         spec: spec.clone(),
         actor: "ada".into(),
         if_version: None,
-        ports: (7_000, 8_000),
+        ports: crate::BotPorts {
+            first: 7_000,
+            last: 8_000,
+            in_use: Vec::new(),
+        },
         max_bots: 10,
     };
     for name in ["a", "b", "c"] {

@@ -1,6 +1,8 @@
 //! Weights of commands: the share of a transaction that each one takes.
 
-use crate::{AttemptReport, Command, Effect};
+use crate::{
+    AttemptRecord, AttemptReport, Command, Effect, MessageCommand, SessionCommand, WebhookCommand,
+};
 
 /// Maximum number of rows that one transaction touches before it is committed, however
 /// many commands wait: it bounds the duration of a commit.
@@ -25,12 +27,30 @@ pub(super) fn weight_of(command: &Command) -> usize {
             let output = |report: &AttemptReport| report.output.as_ref().map_or(0, String::len);
             reports.len() + reports.iter().map(output).sum::<usize>() / BYTES_PER_WEIGHT
         }
+        Command::FinishHeld(command) => {
+            let output = command.report.output.as_ref().map_or(0, String::len);
+            1 + output / BYTES_PER_WEIGHT
+        }
         Command::NoteProgress(command) => command.0.len(),
         Command::ExtendLeases(command) => command.leases.len(),
         Command::Prune(command) => command.tasks.len(),
         Command::RunDue(command) => command.limit as usize,
         // A row of statistics is read, merged and written again.
         Command::Advance(advance) => advance.effects.iter().map(weight_of_effect).sum(),
+        Command::Webhook(WebhookCommand::Record(command)) => {
+            let attempts = &command.attempts;
+            let bytes = |it: &AttemptRecord| it.body.len() + it.response.len();
+            // An attempt is a row of its own, beside that of its delivery.
+            2 * attempts.len() + attempts.iter().map(bytes).sum::<usize>() / BYTES_PER_WEIGHT
+        }
+        Command::Message(MessageCommand::Send(command)) => {
+            1 + command.message.content.len() / BYTES_PER_WEIGHT
+        }
+        Command::Message(MessageCommand::Take(command)) => command.limit as usize,
+        Command::Message(MessageCommand::Close(command)) => command.limit as usize,
+        Command::Session(SessionCommand::Release(command)) => 2 * command.limit as usize,
+        Command::Session(SessionCommand::Settle(command)) => 2 * command.limit as usize,
+        Command::RecordEvents(command) => command.0.len(),
         Command::PruneEvents(command) => command.max as usize / EVENTS_PER_WEIGHT,
         _ => 1,
     }
@@ -39,5 +59,7 @@ pub(super) fn weight_of(command: &Command) -> usize {
 fn weight_of_effect(effect: &Effect) -> usize {
     match effect {
         Effect::Statistics { rows, .. } => rows.len(),
+        Effect::WebhookCursors(cursors) => cursors.len(),
+        Effect::WebhooksMissed | Effect::TrailSealed(_) => 1,
     }
 }
