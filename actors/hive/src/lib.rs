@@ -23,6 +23,7 @@ mod ledger_writer;
 mod lifecycle;
 mod messaging;
 pub mod metrics;
+mod mode;
 mod operations;
 #[allow(
     dead_code,

@@ -15,6 +15,7 @@ use crate::{
     config::{Settings, StopLimits},
     lifecycle::Lifecycle,
     metrics::Exposition,
+    mode::CurrentLevel,
 };
 
 /// A part of the hive with actors, state and an API of its own.
@@ -49,6 +50,8 @@ pub(crate) struct Deps {
     pub(crate) tree: Arc<OnceLock<Tree>>,
     /// The state of the hive as a whole.
     pub(crate) lifecycle: Arc<Lifecycle>,
+    /// The level at which the hive sheds features.
+    pub(crate) level: CurrentLevel,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);

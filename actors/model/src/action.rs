@@ -194,6 +194,17 @@ actions! {
     MessageExpired = "message.expired" Warning,
     /// Settings changed while the hive ran.
     ConfigChanged = "config.changed" Warning,
+    /// Settings were taken back: on request, because nobody confirmed them, or because the hive
+    /// was in trouble after the change.
+    ConfigReverted = "config.reverted" Critical,
+    /// Changed settings were confirmed before their time was over.
+    ConfigConfirmed = "config.confirmed" Info,
+    /// The level at which features are shed has changed: by the signals, or by a caller.
+    ModeChanged = "mode.changed" Warning,
+    /// A feature was shed.
+    FeatureSuspended = "feature.suspended" Warning,
+    /// A feature that was shed is on again.
+    FeatureResumed = "feature.resumed" Info,
     /// Entries of the audit trail that are past retention were deleted.
     AuditPruned = "audit.pruned" Info,
     /// A new log of the audit trail began, because the one before was lost or rolled back.

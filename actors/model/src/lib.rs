@@ -12,6 +12,7 @@ mod alert;
 mod api_key;
 mod audit;
 mod bot;
+mod degradation;
 pub mod duration;
 mod event;
 mod event_row;
@@ -65,6 +66,7 @@ pub use bot::{
     BotPause, BotProbe, BotRecord, BotSpec, BotStatus, Capabilities, CircuitState, Containment,
     ContainmentMeans, Labels, OnExcess, ProbeMeans,
 };
+pub use degradation::{Feature, FeatureClass, Level, Mode};
 pub use event::{
     Event, EventFilter, EventGap, EventLevel, EventResult, EventTarget, InvalidPosition, NewEvent,
     Position,

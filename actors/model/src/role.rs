@@ -92,6 +92,8 @@ permissions! {
     AuditAppend = "audit:append": Operator External Bot;
     /// Export the audit trail.
     AuditExport = "audit:export": Operator;
+    /// Set the level at which features are shed: for a drill or for maintenance.
+    ModeSet = "mode:set": Operator;
     /// Read the configuration.
     SysConfigRead = "sys:config:read": Operator Viewer;
     /// Change the configuration.

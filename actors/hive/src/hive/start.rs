@@ -22,6 +22,7 @@ use crate::{
     data_dir::{DataDir, HiveFiles},
     ledger_writer::write_or_leave_waiting,
     lifecycle::State,
+    mode::CurrentLevel,
     reaper, secrets,
     store_options::store_options,
     subsystem::Deps,
@@ -65,6 +66,7 @@ impl Hive {
             ledger: Arc::new(store),
             tree: Arc::new(OnceLock::new()),
             lifecycle: Arc::default(),
+            level: CurrentLevel::default(),
         };
         let opened = Opened {
             files,
