@@ -71,6 +71,9 @@ impl Capture {
 fn crashes_restarts_escalations_and_quarantines_are_logged_with_their_causes() {
     let capture = Capture::default();
     let second = Duration::from_secs(1);
+    // With only one subscriber alive, tracing asks the thread that reaches a log statement first,
+    // which may be that of another test, and then skips the statement on every thread.
+    let _other = tracing::Dispatch::new(Capture::default());
     tracing::subscriber::with_default(capture.clone(), || {
         run(async {
             let log = Log::default();

@@ -53,7 +53,7 @@ async fn counted(ledger: &Ledger) -> u64 {
 }
 
 pub(crate) async fn events_are_complete_without_their_task(ledger: Ledger) {
-    let mut task = task_of("brief", "x");
+    let mut task = task_of("review", "x");
     task.tags = vec!["nightly".into()];
     let id = submit(&ledger, vec![task]).await[0].id;
     let claimed = claim(&ledger, id, "b").await.unwrap();
@@ -78,7 +78,7 @@ pub(crate) async fn events_are_complete_without_their_task(ledger: Ledger) {
         assert_eq!(event.owner.as_deref(), Some("ada"));
         assert_eq!(
             event.task_type.as_ref().map(TaskType::as_str),
-            Some("brief")
+            Some("review")
         );
         assert_eq!(event.tags, ["nightly"]);
         let target = (event.target.r#type.as_str(), event.target.id.as_str());
