@@ -1,7 +1,7 @@
 //! The figures of the whole: the real binary, over HTTP, on a disk, durable and
 //! authenticated. `cargo bench --bench figures [-- NAME...]` with names from
 //! `submit batch admission lifecycle latency status start memory backlog command worker webhooks audit
-//! audit-verify audit-query remote idle-bots scheduler`. A number after some names is another
+//! audit-verify audit-query remote idle-bots scheduler degradation`. A number after some names is another
 //! size: `audit-query=10000000` measures among so many entries, `remote=20` so many tasks a
 //! worker, `idle-bots=50` so many bots of a kind.
 //!
@@ -16,6 +16,8 @@ mod audit;
 mod audit_query;
 #[path = "figures/audit_verify.rs"]
 mod audit_verify;
+#[path = "figures/degradation.rs"]
+mod degradation;
 #[path = "figures/idle_bots.rs"]
 mod idle_bots;
 #[path = "figures/raw.rs"]
@@ -88,6 +90,7 @@ fn main() -> Result<()> {
             "remote",
             "idle-bots",
             "scheduler",
+            "degradation",
         ] {
             if wanted(name) {
                 let figure = match name {
@@ -118,6 +121,7 @@ async fn measure(name: &str) -> Result<Value> {
         "submit" => submit().await,
         "batch" => batch().await,
         "admission" => admission::measure().await,
+        "degradation" => degradation::measure().await,
         "lifecycle" => lifecycle().await,
         "latency" => latency().await,
         "status" => status().await,

@@ -12,6 +12,7 @@ mod config;
 mod confirm;
 mod context;
 mod definition;
+mod degrade;
 mod error;
 mod events;
 mod filter;

@@ -12,6 +12,7 @@ use super::{
     completions,
     config::ConfigCommand,
     context::{Context, GlobalArgs, Globals},
+    degrade::DegradeCommand,
     error::{CliError, Exit},
     events::{self, EventsArgs},
     flags,
@@ -181,6 +182,17 @@ pub(super) enum HiveNoun {
         #[command(flatten)]
         watch: WatchArgs,
     },
+    /// See which features are shed when resources are short, and why; set a level for a drill or
+    /// for maintenance.
+    #[command(
+        subcommand,
+        before_help = "Examples:
+  deia degrade status
+  deia degrade features
+  deia degrade set 2 --reason drill --for 10m
+  deia degrade auto"
+    )]
+    Degrade(DegradeCommand),
     /// List what needs a person: a bot that fails, a disk that fills, a follower that lags.
     #[command(
         args_conflicts_with_subcommands = true,
@@ -430,6 +442,7 @@ async fn dispatch(noun: HiveNoun, context: &Context) -> Result<(), CliError> {
             command: Some(command),
             ..
         } => command.run(context).await,
+        HiveNoun::Degrade(command) => command.run(context).await,
         HiveNoun::Webhook(command) => command.run(context).await,
         HiveNoun::Session(command) => command.run(context).await,
         HiveNoun::Message(command) => command.run(context).await,

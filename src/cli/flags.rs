@@ -56,6 +56,11 @@ const BOT: Names = &[
     ("/probe", "--file"),
     ("/template", "--file"),
 ];
+const DEGRADE: Names = &[
+    ("/level", "LEVEL"),
+    ("/reason", "--reason"),
+    ("/duration_seconds", "--for"),
+];
 const SECRET: Names = &[("/value", "--from")];
 const USER: Names = &[
     ("/id", "NAME"),
@@ -135,6 +140,7 @@ pub(super) fn of(noun: &HiveNoun) -> Names {
         // The author of a file knows its fields.
         HiveNoun::Bot(command) if command.is_from_file() => &[],
         HiveNoun::Bot(_) => BOT,
+        HiveNoun::Degrade(_) => DEGRADE,
         HiveNoun::User(_) => USER,
         HiveNoun::Key(_) => KEY,
         HiveNoun::Queue(_) => QUEUE,

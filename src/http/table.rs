@@ -7,8 +7,8 @@ use crate::http::{
     api::{
         alerts, audit,
         audit::{export, tiles, verify},
-        bots, events, health, keys, logs, messages, meta, metrics, outputs, queue, schemas,
-        secrets, sessions, supervisors, system, task_sessions, tasks, users, webhooks,
+        bots, degradation, events, health, keys, logs, messages, meta, metrics, outputs, queue,
+        schemas, secrets, sessions, supervisors, system, task_sessions, tasks, users, webhooks,
         webhooks::{deliveries, replays},
         work,
     },
@@ -263,6 +263,14 @@ pub fn table() -> Vec<Route> {
             /// Restarts the server in place, once the new binary has checked that it can start. No
             /// request is refused meanwhile, but no attempt starts.
             POST   "/api/v1/system/restart",                  Needs(P::AdminRestart), Admin,  system::restart,         "restart_system" => [RestartRequested];
+        }
+        "degradation" {
+            /// Reads the mode of the hive: the level at which features are shed, and the signals.
+            GET    "/api/degradation/status",                 Needs(P::SysHealth),    Read,   degradation::status,     "get_degradation_status";
+            /// Lists the features: on, off or absent, why, and what brings each back.
+            GET    "/api/degradation/features",               Needs(P::SysHealth),    Read,   degradation::features,   "list_features";
+            /// Sets the level for a time, for a drill or for maintenance, or ends that.
+            POST   "/api/degradation/mode",                   Needs(P::ModeSet),      Admin,  degradation::mode,       "set_mode" => [ModeChanged];
         }
         "supervisors" {
             /// Lists the threads that actors run on.

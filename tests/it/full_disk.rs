@@ -109,7 +109,7 @@ impl SmallDisk {
     }
 
     /// Takes some room, to be made free later.
-    fn take(&self, bytes: usize) {
+    pub(crate) fn take(&self, bytes: usize) {
         std::fs::write(self.outside().join("filler"), vec![0; bytes]).unwrap();
     }
 

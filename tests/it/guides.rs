@@ -15,6 +15,7 @@ use crate::{
 const GUIDES: &[(&str, &[&str])] = &[
     ("README.md", &[]),
     ("docs/OPERATIONS.md", &[]),
+    ("docs/RUNBOOK.md", &[]),
     ("docs/AUTHENTICATION-GUIDE.md", &[]),
     ("docs/AUDIT-GUIDE.md", &[]),
     ("docs/BOT-AUTHORS-GUIDE.md", &[]),

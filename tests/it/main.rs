@@ -41,6 +41,7 @@ mod cli_tasks;
 mod copied_data;
 mod crash;
 mod deaths;
+mod degradation;
 mod erasure;
 mod events;
 mod evidence;

@@ -156,6 +156,7 @@ async fn real_answers_fit_their_schemas() {
         ("SystemStatus", "/api/v1/system/status".into()),
         ("HealthMetrics", "/api/v1/system/health".into()),
         ("WhoAmI", "/api/v1/auth/whoami".into()),
+        ("DegradationStatus", "/api/degradation/status".into()),
     ] {
         holds(&strict(name), &path, &app.get(&path).await.is(200).body);
     }
@@ -163,6 +164,7 @@ async fn real_answers_fit_their_schemas() {
         ("Task", "/api/v1/tasks"),
         ("Bot", "/api/v1/bots"),
         ("Key", "/api/v1/auth/keys"),
+        ("FeatureStatus", "/api/degradation/features"),
     ] {
         let list = app.get(path).await.is(200).body;
         let items = list["items"].as_array().unwrap();

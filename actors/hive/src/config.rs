@@ -8,6 +8,7 @@ mod audit;
 mod auth;
 mod bots;
 mod check;
+mod degradation;
 mod document;
 mod events;
 mod inspect;
@@ -32,6 +33,9 @@ pub use bots::{
     SeedBot, WorkerSettings,
 };
 pub use check::{ConfigError, Problem};
+pub use degradation::{
+    BotSignal, CommitSignal, DegradationSettings, DiskSignal, LagSignal, PercentSignal,
+};
 pub use document::{Setting, page, schema, settings};
 pub use events::EventSettings;
 pub use inspect::{differences, distance, inspect};

@@ -21,6 +21,7 @@ use crate::{
     audit::AuditApi,
     bots::BotsApi,
     config::Config,
+    degradation::DegradationApi,
     lifecycle::State,
     messaging::{MessagesApi, SessionsApi},
     operations::OperationsApi,
@@ -127,6 +128,11 @@ impl Hive {
     /// Returns the record of answered requests.
     pub fn api_calls(&self) -> &ApiCallsApi {
         self.inner.subsystems.api_calls.api()
+    }
+
+    /// Returns the mode of the hive: the level at which it sheds features, and the features.
+    pub fn degradation(&self) -> &DegradationApi {
+        self.inner.subsystems.degradation.api()
     }
 
     /// Returns the operators' view of the hive: status, health, metrics, the tree, events.

@@ -14,6 +14,7 @@ mod audit;
 mod bots;
 pub mod config;
 mod data_dir;
+mod degradation;
 mod dispatch;
 mod error;
 mod followers;
@@ -60,6 +61,7 @@ pub use bots::{
     output::TaskOutput,
 };
 pub use data_dir::{DataDirError, Exposed, exposed, is_in_use, refuse_links};
+pub use degradation::DegradationApi;
 pub use deia_ledger::{NewUser, SentMessage, StartedSession, Submission};
 pub use error::{HiveError, HiveStartError};
 pub use hive::{FrontFactory, Hive, RestartCheck};

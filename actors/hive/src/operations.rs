@@ -24,6 +24,7 @@ use crate::{
     bots::{Bots, BotsApi, Outputs},
     config::Settings,
     data_dir::HiveFiles,
+    degradation::DegradationApi,
     host::CpuMeter,
     lifecycle::Lifecycle,
     metrics::{FlowMetrics, SupervisionMetrics},
@@ -55,6 +56,7 @@ pub struct OperationsApi {
     bots: BotsApi,
     outputs: Outputs,
     alerts: AlertsApi,
+    degradation: DegradationApi,
     files: Arc<HiveFiles>,
     cpu: Arc<CpuMeter>,
     probe: Arc<Probe>,
@@ -71,6 +73,7 @@ pub struct OperationsApi {
 pub(crate) struct OperationNeeds<'a> {
     pub(crate) access: &'a AccessApi,
     pub(crate) alerts: &'a Alerts,
+    pub(crate) degradation: &'a DegradationApi,
     pub(crate) bots: &'a Bots,
     pub(crate) tasks: &'a Tasks,
     /// Subsystems that count and measure.
@@ -92,6 +95,7 @@ impl OperationsApi {
             bots: needs.bots.api().clone(),
             outputs: needs.bots.outputs().clone(),
             alerts: needs.alerts.api().clone(),
+            degradation: needs.degradation.clone(),
             files: needs.files,
             cpu: Arc::default(),
             probe: Arc::default(),

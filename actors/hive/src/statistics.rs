@@ -9,6 +9,7 @@ mod tests;
 mod view;
 
 use deia_ledger::CommitNotice;
+use deia_model::Feature;
 
 use self::follower::StatisticsFollower;
 pub(crate) use self::view::history;
@@ -26,7 +27,7 @@ impl Statistics {
     pub(crate) fn declare(deps: &Deps, tree: &mut TreeBuilder) -> Self {
         let kept = deps.settings.get().events.statistics_retention;
         let (spec, bell) = declare_follower(deps, move || StatisticsFollower::new(kept));
-        tree.service(spec.feature("analytics"));
+        tree.service(spec.feature(Feature::Analytics.as_str()));
         Self { bell }
     }
 }

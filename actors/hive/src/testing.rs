@@ -39,7 +39,7 @@ use crate::{
     config::{Config, Layers},
 };
 
-pub use crate::scheduler::Decisions;
+pub use crate::{degradation::DegradationSamples, scheduler::Decisions};
 
 /// Returns the name of a bot.
 pub fn bot_name(text: &str) -> BotName {
@@ -158,6 +158,8 @@ impl TestHive {
             .set("data_dir", dir.path().display().to_string())
             .set("bots.seed", "[]")
             .set("bots.restart.min", "1ms")
+            // The machine of the tests may be short of anything.
+            .set("degradation.enabled", "false")
             .set("server.drain_timeout", "0s")
             .set("tasks.retry.min", "1ms");
         let set = |layers: Layers, (key, value): &(&str, &str)| layers.set(*key, *value);

@@ -20,6 +20,7 @@
 //!    │  ├─ endpoints   dynamic: one actor an endpoint that has work
 //!    │  └─ dispatcher  matches events with endpoints
 //!    ├─ statistics     counts and latencies by hour, from the event log
+//!    ├─ degradation    sheds features when resources are short
 //!    ├─ audit-index    makes the audit trail searchable, and erases what was erased
 //!    ├─ audit-verifier verifies the audit trail when asked to
 //!    ├─ api-calls      writes which requests were answered, if audit.api_calls says so
@@ -38,6 +39,7 @@ use crate::{
     audit::Audit,
     bots::{BotNeeds, Bots, reaper_handle::ReaperHandle},
     data_dir::HiveFiles,
+    degradation::{Degradation, DegradationNeeds},
     ledger_writer,
     messaging::Messaging,
     operations::{OperationNeeds, Operations},
@@ -62,6 +64,7 @@ pub(crate) struct Subsystems {
     pub(crate) audit: Arc<Audit>,
     pub(crate) alerts: Arc<Alerts>,
     pub(crate) api_calls: Arc<ApiCalls>,
+    pub(crate) degradation: Arc<Degradation>,
     pub(crate) webhooks: Arc<Webhooks>,
     pub(crate) operations: Arc<Operations>,
     pub(crate) stream: Arc<LiveStream>,
@@ -117,6 +120,13 @@ pub(crate) fn declare(deps: &Deps, opened: Opened) -> (Subsystems, Declared) {
         access.api(),
         opened.sealing.clone(),
     ));
+    let needs = DegradationNeeds {
+        access: access.api(),
+        bots: &bots,
+        audit: audit.api(),
+        store_metrics: opened.store_metrics.clone(),
+    };
+    let degradation = Arc::new(Degradation::declare(deps, &mut tree, needs));
     let statistics = Arc::new(Statistics::declare(deps, &mut tree));
     let api_calls = Arc::new(ApiCalls::declare(deps, &mut tree));
     let stream = Arc::new(LiveStream::declare(deps, &mut tree, &sealing));
@@ -129,6 +139,7 @@ pub(crate) fn declare(deps: &Deps, opened: Opened) -> (Subsystems, Declared) {
         alerts.clone(),
         tasks.clone(),
         webhooks.clone(),
+        degradation.clone(),
         statistics,
         api_calls.clone(),
         stream.clone(),
@@ -138,6 +149,7 @@ pub(crate) fn declare(deps: &Deps, opened: Opened) -> (Subsystems, Declared) {
     let needs = OperationNeeds {
         access: access.api(),
         alerts: &alerts,
+        degradation: degradation.api(),
         bots: &bots,
         tasks: &tasks,
         subsystems: all.clone(),
@@ -156,6 +168,7 @@ pub(crate) fn declare(deps: &Deps, opened: Opened) -> (Subsystems, Declared) {
         audit,
         alerts,
         api_calls,
+        degradation,
         webhooks,
         tasks,
         operations,

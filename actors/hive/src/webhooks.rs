@@ -26,6 +26,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 pub use api::WebhooksApi;
 use deia_ledger::{BoxFuture, CommitNotice};
+use deia_model::Feature;
 use deia_supervision::{Handle, StartError, Strategy, SupervisorSpec, child};
 
 use self::{
@@ -84,7 +85,8 @@ impl Webhooks {
         let webhooks = SupervisorSpec::new("webhooks", Strategy::OneForOne)
             .child(endpoints)
             .child(spec);
-        tree.service_subtree(on_group(webhooks, THREADS), "webhook_delivery");
+        let feature = Feature::WebhookDelivery.as_str();
+        tree.service_subtree(on_group(webhooks, THREADS), feature);
         Self {
             dispatcher,
             told,

@@ -7,6 +7,7 @@ mod attempts;
 mod bots;
 mod events;
 mod messages;
+mod mode;
 mod queue;
 mod secrets;
 mod sessions;
@@ -17,7 +18,7 @@ mod webhooks;
 
 use std::fmt;
 
-use deia_model::{Alert, KeyInfo, Message, Principal, Replay, Session, Task, User};
+use deia_model::{Alert, KeyInfo, Message, OperatorLevel, Principal, Replay, Session, Task, User};
 
 pub use self::{
     access::{
@@ -35,6 +36,7 @@ pub use self::{
     messages::{
         CloseMessages, MessageCommand, ReadMessage, SendMessage, SentMessage, TakeMessages,
     },
+    mode::{EndMode, ModeCommand, SetMode},
     queue::{PauseQueue, Prune, Pruned, ResumeQueue, RunDue},
     secrets::{DeleteSecret, PutSecret, ResealSecrets, Resealed, SecretCommand, StoredSecret},
     sessions::{
@@ -144,6 +146,8 @@ pub enum Command {
     WebSession(WebSessionCommand),
     /// A command about alerts.
     Alert(AlertCommand),
+    /// A command about the level that an operator sets.
+    Mode(ModeCommand),
     /// A command about sessions.
     Session(SessionCommand),
     /// A command about messages between bots.
@@ -214,6 +218,8 @@ pub enum Reply {
     User(User),
     /// To [`AcknowledgeAlert`].
     Alert(Box<Alert>),
+    /// To [`SetMode`].
+    OperatorLevel(Box<OperatorLevel>),
     /// To [`StartSession`].
     SessionStarted(Box<StartedSession>),
     /// To [`EndSession`].

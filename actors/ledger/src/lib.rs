@@ -39,7 +39,7 @@ pub use statistics::{CountedEvent, EventCounts, Statistics, StatisticsRow, hour_
 pub use trail::SealedTrail;
 pub use traits::{
     AccessReads, AlertReads, AuditReads, BotReads, BoxFuture, CommandLog, CommitListener,
-    EventReads, EventScan, Ledger, MessagingReads, Prunable, QueuePosition, ReadyQuery,
+    EventReads, EventScan, Ledger, MessagingReads, ModeReads, Prunable, QueuePosition, ReadyQuery,
     RunningReplay, SchedulerReads, Shortage, Store, StoreError, TaskCompletion, TaskReads,
     WaitingDelivery, WebhookReads,
 };

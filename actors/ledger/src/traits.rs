@@ -9,6 +9,7 @@ mod command_log;
 mod error;
 mod event_reads;
 mod messaging_reads;
+mod mode_reads;
 mod scheduler_reads;
 mod task_reads;
 mod webhook_reads;
@@ -24,6 +25,7 @@ pub use self::{
     error::{Shortage, StoreError},
     event_reads::{EventReads, EventScan},
     messaging_reads::MessagingReads,
+    mode_reads::ModeReads,
     scheduler_reads::{Prunable, ReadyQuery, SchedulerReads},
     task_reads::{QueuePosition, TaskCompletion, TaskReads},
     webhook_reads::{RunningReplay, WaitingDelivery, WebhookReads},
@@ -44,6 +46,7 @@ pub trait Store:
     + AuditReads
     + WebhookReads
     + MessagingReads
+    + ModeReads
 {
 }
 
@@ -58,6 +61,7 @@ impl<S> Store for S where
         + AuditReads
         + WebhookReads
         + MessagingReads
+        + ModeReads
 {
 }
 

@@ -36,6 +36,8 @@ alert_names! {
     BotStalled = "bot_stalled" Critical,
     /// The disk with the data directory is nearly full.
     DiskFilling = "disk_filling" Critical,
+    /// Features are shed because resources are short.
+    FeaturesShed = "features_shed" Warning,
     /// A follower of the event log has not kept up with it.
     FollowerLagging = "follower_lagging" Warning,
     /// The audit trail cannot be written, and administrative changes are refused.
@@ -74,7 +76,7 @@ pub struct Alert {
     #[schema(value_type = String, example = "alert_01h455vb4pex5vsknk084sn02q")]
     pub id: AlertId,
     /// Kind of the condition: `bot_failing`, `bot_stalled`, `disk_filling`,
-    /// `follower_lagging`, `webhook_failing`, `webhook_disabled`, and others to come.
+    /// `features_shed`, `follower_lagging`, `webhook_failing`, `webhook_disabled`, and others to come.
     #[schema(example = "bot_failing")]
     pub name: String,
     /// The part of the hive that the condition is about.

@@ -1,8 +1,18 @@
 //! Degradation: the levels at which the hive sheds features, and the features.
 
+mod signal;
+mod status;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::{
+    signal::{SignalName, SignalState, SignalStatus},
+    status::{
+        DegradationStatus, FeatureState, FeatureStatus, ModeChange, ModeSource, OperatorLevel,
+    },
+};
 
 /// The level at which the hive sheds features, 0 to 4. A higher level sheds all that a lower one
 /// sheds.
@@ -124,7 +134,17 @@ impl Mode {
 
 /// Importance of a feature: the order in which features are shed.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum FeatureClass {
@@ -222,7 +242,10 @@ mod tests {
     fn higher_levels_shed_more() {
         let shed = |number| {
             let level = Level::new(number).unwrap();
-            Feature::ALL.iter().filter(|it| it.is_shed_at(level)).count()
+            Feature::ALL
+                .iter()
+                .filter(|it| it.is_shed_at(level))
+                .count()
         };
         assert_eq!([0, 1, 2, 3, 4].map(shed), [0, 3, 6, 6, 6]);
         for feature in Feature::ALL {

@@ -66,7 +66,10 @@ pub use bot::{
     BotPause, BotProbe, BotRecord, BotSpec, BotStatus, Capabilities, CircuitState, Containment,
     ContainmentMeans, Labels, OnExcess, ProbeMeans,
 };
-pub use degradation::{Feature, FeatureClass, Level, Mode};
+pub use degradation::{
+    DegradationStatus, Feature, FeatureClass, FeatureState, FeatureStatus, Level, Mode, ModeChange,
+    ModeSource, OperatorLevel, SignalName, SignalState, SignalStatus,
+};
 pub use event::{
     Event, EventFilter, EventGap, EventLevel, EventResult, EventTarget, InvalidPosition, NewEvent,
     Position,

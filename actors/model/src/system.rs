@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{StatusCounts, Timestamp};
+use super::{Level, Mode, StatusCounts, Timestamp};
 
 /// The answer of `GET /api/v1/system/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -14,6 +14,10 @@ pub struct SystemStatus {
     /// `starting`, `ready`, `restarting` (requests are accepted, but no attempt begins)
     /// or `stopping` (submissions are refused).
     pub state: String,
+    /// Mode: `full`, `degraded` (features are shed because resources are short) or `maintenance`.
+    pub mode: Mode,
+    /// Level at which features are shed, 0 to 4.
+    pub level: Level,
     /// Process id of the server.
     pub pid: u32,
     /// Time at which this process started.
@@ -92,6 +96,10 @@ pub struct HealthMetrics {
     pub healthy: bool,
     /// The problems, one sentence each; empty when healthy.
     pub problems: Vec<String>,
+    /// Mode: `full`, `degraded` (features are shed because resources are short) or `maintenance`.
+    pub mode: Mode,
+    /// Level at which features are shed, 0 to 4.
+    pub level: Level,
     /// Share of the machine's CPUs in use over the last seconds, 0 to 100.
     pub cpu_percent: f64,
     /// Resident memory of the server, in bytes.

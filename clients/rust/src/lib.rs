@@ -26,6 +26,7 @@ mod alerts;
 mod audit;
 mod bots;
 mod builder;
+mod degradation;
 mod error;
 mod events;
 mod follow;

@@ -5,6 +5,7 @@
 //! each with its example.
 
 mod audit;
+mod degradation;
 mod page;
 
 use std::sync::LazyLock;
@@ -39,6 +40,7 @@ pub fn entities() -> Result<&'static [Entity], &'static serde_json::Error> {
         let mut all = deia_model::entities()?;
         all.extend(of_the_wire()?);
         all.extend(audit::entities()?);
+        all.extend(degradation::entities()?);
         Ok(all)
     });
     ALL.as_deref()

@@ -295,6 +295,10 @@ async fn of_the_rest(walk: &mut Walk, route: &str, method: Method) -> Option<Req
             let id = alerts["items"][0]["id"].as_str().unwrap();
             walk.call(method, &format!("/api/v1/alerts/{id}/acknowledge"))
         }
+        "POST /api/degradation/mode" => {
+            let drill = json!({"level": 0, "reason": "drill", "duration_seconds": 60});
+            walk.post("/api/degradation/mode", &drill)
+        }
         "POST /api/v1/sessions" => walk.post("/api/v1/sessions", &json!({})),
         "POST /api/v1/sessions/{id}/end" => {
             let started = walk.app.post("/api/v1/sessions", &json!({})).await.is(201);

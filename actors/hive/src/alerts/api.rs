@@ -13,6 +13,7 @@ use crate::{
     bots::{BotRegistry, Bots, BotsApi},
     config::{Config, Settings},
     host::DiskSpace,
+    mode::CurrentLevel,
     subsystem::Deps,
 };
 
@@ -25,6 +26,7 @@ pub struct AlertsApi {
     bots: BotsApi,
     registry: BotRegistry,
     audit: AuditApi,
+    level: CurrentLevel,
 }
 
 impl AlertsApi {
@@ -36,6 +38,7 @@ impl AlertsApi {
             bots: bots.api().clone(),
             registry: bots.registry().clone(),
             audit: audit.clone(),
+            level: deps.level.clone(),
         }
     }
 
@@ -80,6 +83,7 @@ impl AlertsApi {
             webhooks: &webhooks,
             audit: health_of(&self.audit),
             now: Timestamp::now(),
+            mode: &self.level.get(),
             disk_percent: disk.map_or(0.0, |disk| disk.used_percent()),
             hive: &self.ledger.hive_id(),
         };

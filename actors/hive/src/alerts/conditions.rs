@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use deia_ledger::FollowerState;
 use deia_model::{
-    AlertName, Bot, BotName, BotStatus, Condition, TargetType, Timestamp, Webhook, summary,
+    AlertName, Bot, BotName, BotStatus, Condition, Feature, Level, TargetType, Timestamp, Webhook,
+    summary,
 };
 
-use crate::bots::Trouble;
+use crate::{
+    bots::Trouble,
+    mode::{InForce, LevelSource},
+};
 
 /// The state of the hive that the rules look at.
 pub(crate) struct Observed<'a> {
@@ -23,6 +27,8 @@ pub(crate) struct Observed<'a> {
     pub(crate) now: Timestamp,
     /// Share of the disk that is in use, in percent.
     pub(crate) disk_percent: f64,
+    /// Level at which features are shed, and its origin.
+    pub(crate) mode: &'a InForce,
     /// Name of the hive, as the target of conditions that concern all of it.
     pub(crate) hive: &'a str,
 }
@@ -53,10 +59,13 @@ pub(crate) struct Limits {
 pub(crate) fn conditions(observed: &Observed<'_>, limits: Limits) -> Vec<Condition> {
     let mut found = Vec::new();
     found.extend(disk_filling(observed, limits));
+    found.extend(features_shed(observed));
     found.extend(audit_troubled(observed, limits));
     let lagging = |follower: &FollowerState| follower_lagging(follower, limits);
-    // The audit trail has conditions of its own.
-    let others = observed.followers.iter().filter(|it| it.name != "audit");
+    let others = observed
+        .followers
+        .iter()
+        .filter(|it| judged(it, observed.mode));
     found.extend(others.filter_map(lagging));
     let troubled = |webhook: &Webhook| webhook_troubled(webhook, observed.now, limits);
     found.extend(observed.webhooks.iter().filter_map(troubled));
@@ -76,6 +85,20 @@ fn disk_filling(observed: &Observed<'_>, limits: Limits) -> Option<Condition> {
         what_to_do:
             "free space on the disk of data_dir, or lower tasks.retention or events.max_bytes"
                 .to_owned(),
+    })
+}
+
+/// Judges the level in force. One that an operator has set is as somebody wants it.
+fn features_shed(observed: &Observed<'_>) -> Option<Condition> {
+    let InForce {
+        level, source, why, ..
+    } = observed.mode;
+    (*level > Level::NORMAL && *source == LevelSource::Signals).then(|| Condition {
+        name: AlertName::FeaturesShed,
+        target_type: TargetType::Hive,
+        target: observed.hive.to_owned(),
+        what: format!("the hive is at level {level} ({}): {why}", level.effect()),
+        what_to_do: "see deia degrade status and deia degrade features".to_owned(),
     })
 }
 
@@ -116,6 +139,18 @@ fn audit_troubled(observed: &Observed<'_>, limits: Limits) -> Vec<Condition> {
         ));
     }
     found
+}
+
+/// Returns true if the lag of a follower counts. The audit trail has conditions of its own, and a
+/// follower that is shed lags as it must.
+fn judged(follower: &FollowerState, mode: &InForce) -> bool {
+    let feature = match follower.name.as_str() {
+        "audit" => return false,
+        "statistics" => Feature::Analytics,
+        "webhooks" => Feature::WebhookDelivery,
+        _ => return true,
+    };
+    !feature.is_shed_at(mode.level)
 }
 
 fn follower_lagging(follower: &FollowerState, limits: Limits) -> Option<Condition> {
@@ -218,6 +253,8 @@ fn of_bot(name: AlertName, bot: &BotName, what: String, what_to_do: String) -> C
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use deia_model::{BotFault, DisableReason, Disabled, Position, WebhookId};
 
     use super::*;
@@ -265,8 +302,20 @@ mod tests {
             .collect()
     }
 
+    fn at_level(level: Level, source: LevelSource) -> InForce {
+        InForce {
+            level,
+            source,
+            since: Timestamp::from_millis(0),
+            why: "memory: 90 % is in use".into(),
+        }
+    }
+
     fn nothing() -> Observed<'static> {
+        static NORMAL: LazyLock<InForce> =
+            LazyLock::new(|| at_level(Level::NORMAL, LevelSource::Signals));
         Observed {
+            mode: &NORMAL,
             bots: &[],
             troubled: &[],
             followers: &[],
@@ -329,6 +378,29 @@ mod tests {
             let names: Vec<_> = found(&observed).into_iter().map(|it| it.0).collect();
             assert_eq!(names, Vec::from_iter(expected), "{webhook:?}");
         }
+    }
+
+    #[test]
+    fn level_of_the_signals_needs_a_person_and_one_of_an_operator_does_not() {
+        let shed = at_level(Level::IMPORTANT_SHED, LevelSource::Signals);
+        let drill = at_level(Level::READ_ONLY, LevelSource::Operator);
+        let followers = [follower(600_000)];
+        let with = |mode| Observed {
+            mode,
+            followers: &followers,
+            ..nothing()
+        };
+        assert_eq!(found(&with(&drill)), []);
+        assert_eq!(
+            found(&with(&shed)),
+            [(
+                "features_shed",
+                "hive-1".to_owned(),
+                "the hive is at level 2 (important and optional features are shed): \
+                 memory: 90 % is in use"
+                    .to_owned()
+            )]
+        );
     }
 
     #[test]

@@ -1,11 +1,18 @@
 //! The status of a bot, from its desired and its observed state. Pure.
 
-use deia_model::{BotDesired, BotStatus, CircuitState, Timestamp};
+use deia_model::{Bot, BotDesired, BotStatus, CircuitState, Timestamp};
 
 use super::{executor::Readiness, probe::Probed, registry::BotSnapshot};
 
 /// Time after a restart during which a bot is `degraded`, in milliseconds.
 const RECENT_RESTART_MS: u64 = 60_000;
+
+/// Returns true if a bot carries out tasks.
+pub(crate) fn is_up(bot: &Bot) -> bool {
+    let faulty = bot.fault.as_ref().is_some_and(|fault| fault.in_a_row > 0);
+    matches!(bot.status, BotStatus::Healthy | BotStatus::Degraded) && !faulty
+}
+
 /// Returns the status of a bot, derived from its desired and its observed state. A bot is failing
 /// after `failing_after` faults in a row.
 pub(crate) fn observed_status(

@@ -14,7 +14,16 @@ use super::{
 
 pub(super) const DEFAULTS: &str = include_str!("../../../../config/deia.yaml");
 /// Keys with a bound that is the value of another key, which no schema can express.
-const RELATIVE: &[&str] = &["bots.last_port"];
+const RELATIVE: &[&str] = &[
+    "bots.last_port",
+    "degradation.cpu_and_commits.clear_percent",
+    "degradation.descriptors.clear_percent",
+    "degradation.disk_free.clear_percent",
+    "degradation.healthy_bots.clear_percent",
+    "degradation.io_stall.clear_percent",
+    "degradation.memory.clear_percent",
+    "degradation.memory_stall.clear_percent",
+];
 
 /// Documentation of one key.
 #[derive(Clone, Debug, PartialEq)]

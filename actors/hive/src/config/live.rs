@@ -26,6 +26,7 @@ const LIVE: &[&str] = &[
     "bots.allow_ports",
     "bots.first_port",
     "bots.last_port",
+    "degradation",
     "messaging",
     "secrets.max",
     "secrets.max_bytes",

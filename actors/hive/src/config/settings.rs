@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize, de::Error as _};
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    AdmissionSettings, AlertSettings, AuditSettings, AuthSettings, ConfigError, EventSettings,
-    LimitSettings, MessagingSettings, Problem, SchedulerSettings, SecretSettings, StreamSettings,
-    TaskSettings, TlsSettings, WebhookSettings,
+    AdmissionSettings, AlertSettings, AuditSettings, AuthSettings, ConfigError,
+    DegradationSettings, EventSettings, LimitSettings, MessagingSettings, Problem,
+    SchedulerSettings, SecretSettings, StreamSettings, TaskSettings, TlsSettings, WebhookSettings,
     bots::BotSettings,
     check::{Checker, Rule},
 };
@@ -33,6 +33,8 @@ pub struct Config {
     pub audit: AuditSettings,
     /// Alerts.
     pub alerts: AlertSettings,
+    /// Degradation.
+    pub degradation: DegradationSettings,
     /// Messages between bots.
     pub messaging: MessagingSettings,
     /// Webhooks.
@@ -248,6 +250,7 @@ impl Config {
         self.events.check(&mut check);
         self.audit.check(&mut check);
         self.alerts.check(&mut check);
+        self.degradation.check(&mut check);
         self.messaging.check(&mut check);
         self.webhooks.check(&mut check);
         self.stream.check(&mut check);

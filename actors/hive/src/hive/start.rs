@@ -133,6 +133,7 @@ impl Hive {
         // This comes last: a start that was interrupted before is still one of a new hive.
         write_or_leave_waiting(&**ledger, commands).await?;
         subsystems.access.load().await?;
+        subsystems.degradation.api().load().await?;
         subsystems.bots.begin()?;
         Ok(())
     }

@@ -54,7 +54,7 @@ pub fn limit() -> DescriptorLimit {
 ///
 /// # Errors
 /// The table of descriptors cannot be read.
-pub(super) fn open() -> io::Result<u64> {
+pub(crate) fn open() -> io::Result<u64> {
     // The directory itself is open while it is read.
     Ok((fs::read_dir("/proc/self/fd")?.count() as u64).saturating_sub(1))
 }

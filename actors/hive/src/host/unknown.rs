@@ -17,6 +17,17 @@ pub(crate) enum Unknown {
     Unreadable,
 }
 
+impl Unknown {
+    /// Returns the reason, in words.
+    pub(crate) fn in_words(self) -> &'static str {
+        match self {
+            Self::Absent => "the kernel or the container does not show it",
+            Self::AuthFailure => "deia may not read it",
+            Self::Unreadable => "it is there, but has another format",
+        }
+    }
+}
+
 impl From<io::Error> for Unknown {
     fn from(error: io::Error) -> Self {
         match (error.kind(), Errno::from_io_error(&error)) {

@@ -180,6 +180,22 @@ metrics! {
         ALERTS_RAISED = Counter "deia_alerts_raised_total" []
             "Alerts raised since the start";
     }
+    "Degradation" {
+        DEGRADATION_LEVEL = Gauge "deia_degradation_level" ["of"]
+            "Level at which features are shed, 0 to 4: in force, as the signals demand (signals), as an operator has set it (operator, while there is one)";
+        DEGRADATION_CHANGES = Counter "deia_degradation_level_changes_total" []
+            "Changes of the level in force since the start";
+        DEGRADATION_SIGNAL = Gauge "deia_degradation_signal" ["signal"]
+            "Last value of a signal, in the unit of its first setting (degradation.*); missing sensors are left out";
+        DEGRADATION_OVER = Gauge "deia_degradation_signal_over" ["signal"]
+            "1 if the signal is over the value at which it trips, else 0; missing sensors are left out";
+        DEGRADATION_TRIPPED = Gauge "deia_degradation_signal_tripped" ["signal"]
+            "1 if the signal has raised the level and the level is not normal again, else 0";
+        DEGRADATION_DECISION = Histogram "deia_degradation_decision_seconds" []
+            "Time of one decision about the level";
+        FEATURE_ON = Gauge "deia_feature_on" ["feature"]
+            "1 if the feature is on, 0 if it is shed, suspended or down; features that this version does not have are left out";
+    }
     "Live stream" {
         STREAM_CLIENTS = Gauge "deia_stream_clients" []
             "Clients that follow the live stream now";

@@ -2,7 +2,7 @@
 
 use deia_ledger::FollowerState;
 use deia_model::{
-    Bot, BotDesired, BotStatus, Condition, FollowerLag, HealthMetrics, StatusCounts, StoredOutputs,
+    Bot, BotDesired, Condition, FollowerLag, HealthMetrics, StatusCounts, StoredOutputs,
     SystemStatus,
 };
 use deia_supervision::{ArbiterStatus, ChildState, Health, TreeStatus};
@@ -10,6 +10,7 @@ use deia_supervision::{ArbiterStatus, ChildState, Health, TreeStatus};
 use super::OperationsApi;
 use crate::{
     HiveError,
+    bots::is_up,
     host::{Cgroup, CpuMeter, DiskSpace, Memory, process::Usage},
     lifecycle::State,
 };
@@ -33,7 +34,7 @@ impl OperationsApi {
     /// [`HiveError`] if the store cannot be read.
     pub async fn status(&self) -> Result<SystemStatus, HiveError> {
         let ledger = &self.ledger;
-        let bots = self.bots.list().await?;
+        let (bots, mode) = (self.bots.list().await?, self.degradation.status());
         Ok(SystemStatus {
             version: env!("CARGO_PKG_VERSION").into(),
             hive_id: ledger.hive_id(),
@@ -43,6 +44,8 @@ impl OperationsApi {
             uptime_seconds: self.started.elapsed().as_secs(),
             previous_shutdown_clean: ledger.previous_shutdown_clean(),
             last_restart: self.last_restart.get().cloned(),
+            mode: mode.mode,
+            level: mode.level,
             bots_healthy: healthy(&bots),
             bots_launched: launched(&bots),
             tasks: ledger.counts().await?,
@@ -68,9 +71,12 @@ impl OperationsApi {
         let machine = tokio::task::spawn_blocking(measuring)
             .await
             .map_err(|error| HiveError::Internal(error.to_string()))?;
+        let mode = self.degradation.status();
         let mut metrics = HealthMetrics {
             healthy: true,
             problems: Vec::new(),
+            mode: mode.mode,
+            level: mode.level,
             cpu_percent: machine.cpu_percent,
             memory_bytes: machine.memory_bytes,
             memory_percent: machine.memory_percent,
@@ -108,11 +114,8 @@ fn in_a_sentence(condition: Condition) -> String {
 
 /// Counts the bots that carry out tasks.
 fn healthy(bots: &[Bot]) -> u32 {
-    let up = |bot: &&Bot| {
-        let faulty = bot.fault.as_ref().is_some_and(|fault| fault.in_a_row > 0);
-        matches!(bot.status, BotStatus::Healthy | BotStatus::Degraded) && !faulty
-    };
-    u32::try_from(bots.iter().filter(up).count()).unwrap_or(u32::MAX)
+    let up = bots.iter().filter(|bot| is_up(bot)).count();
+    u32::try_from(up).unwrap_or(u32::MAX)
 }
 
 fn launched(bots: &[Bot]) -> u32 {
@@ -215,6 +218,8 @@ mod tests {
         HealthMetrics {
             healthy: true,
             problems: vec![],
+            mode: deia_model::Mode::Full,
+            level: deia_model::Level::NORMAL,
             cpu_percent: 0.0,
             memory_bytes: 0,
             memory_percent: 0.0,

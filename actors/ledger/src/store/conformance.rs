@@ -16,6 +16,7 @@ pub(crate) mod external;
 pub(crate) mod followers;
 mod handles;
 pub(crate) mod messages;
+pub(crate) mod mode;
 mod notices;
 pub(crate) mod plans;
 pub(crate) mod queue;
@@ -93,6 +94,10 @@ suite! { $
         idle_session_ends_unless_a_task_is_unfinished,
         messages_count_in_their_session,
         ended_sessions_are_forgotten,
+    }
+    mode {
+        end_of_one_level_spares_a_later_one,
+        level_lasts_until_it_is_replaced_or_ended,
     }
     messages {
         message_is_delivered_read_and_recorded,

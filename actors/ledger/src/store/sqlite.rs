@@ -30,6 +30,7 @@ mod keys;
 pub(super) mod lists;
 mod memo;
 mod messages;
+mod mode;
 mod open;
 mod options;
 mod pauses;

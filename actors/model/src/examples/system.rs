@@ -9,6 +9,8 @@ pub(super) fn system_status() -> Value {
         "version": "0.1.0",
         "hive_id": "hive_01h455vb4pex5vsknk084sn02q",
         "state": "ready",
+        "mode": "full",
+        "level": 0,
         "pid": 4242,
         "started_at": "2026-11-20T08:00:00.000Z",
         "uptime_seconds": 1800,
@@ -30,6 +32,8 @@ pub(super) fn system_status() -> Value {
 pub(super) fn health_metrics() -> Value {
     json!({
         "healthy": true,
+        "mode": "full",
+        "level": 0,
         "problems": [],
         "cpu_percent": 12.5,
         "memory_bytes": 41943040,

@@ -42,6 +42,14 @@ impl Tree {
         self.lift(&Rule::Feature(feature.into())).await
     }
 
+    /// Returns the paths of the children that carry the tag `feature`, in the order of starting.
+    #[must_use]
+    pub fn carriers(&self, feature: &str) -> Vec<Arc<str>> {
+        let mut children = Vec::new();
+        collect(&self.root, &Rule::Feature(feature.into()), &mut children);
+        children
+    }
+
     /// Returns the features that are suspended, and why.
     #[must_use]
     pub fn suspended_features(&self) -> Vec<(Arc<str>, Suspended)> {

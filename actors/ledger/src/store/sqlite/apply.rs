@@ -3,8 +3,8 @@
 
 use super::{
     access, alerts, attempts, bots, callers, claim, due, erase, errors::ApplyError, external,
-    followers, messages, pauses, prune, retry, secrets, sessions, submit, trail, transaction::Tx,
-    waiting, web_sessions, webhooks,
+    followers, messages, mode, pauses, prune, retry, secrets, sessions, submit, trail,
+    transaction::Tx, waiting, web_sessions, webhooks,
 };
 use crate::{Command, Reply};
 
@@ -74,6 +74,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Reply, ApplyEr
             access::apply(tx, command)
         }
         Command::Alert(command) => alerts::apply(tx, command),
+        Command::Mode(command) => Ok(mode::apply(tx, command)?),
         Command::Session(command) => sessions::apply(tx, command),
         Command::Message(command) => messages::apply(tx, command),
         Command::Webhook(command) => webhooks::apply(tx, command),

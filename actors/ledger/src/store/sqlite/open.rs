@@ -236,7 +236,7 @@ fn warn_of_clock(db: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn meta(db: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+pub(super) fn meta(db: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
     db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
         row.get(0)
     })

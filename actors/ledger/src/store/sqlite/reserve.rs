@@ -49,6 +49,8 @@ pub(super) fn share_of(command: &Command, has_happened: bool) -> Share {
         | Command::MoveBot(_)
         | Command::NoteDrained(_)
         | Command::MarkRunning(_)
+        // An operator makes the hive read-only, or ends that.
+        | Command::Mode(_)
         | Command::Access(AccessCommand::RevokeKey(_) | AccessCommand::RecoverAdmin(_))
         | Command::WebSession(WebSessionCommand::End(_) | WebSessionCommand::EndAll(_)) => Share::Whole,
         Command::SetDesired(command) => whole(command.desired != BotDesired::Launched),
