@@ -50,6 +50,7 @@ const BOT: Names = &[
     ("/secrets", "--secret"),
     ("/group", "--group"),
     ("/labels", "--label"),
+    ("/fallback", "--fallback"),
     // These are in files only.
     ("/limits", "--file"),
     ("/idle_timeout_seconds", "--file"),

@@ -52,6 +52,7 @@ mod executor_worker;
 mod executor_worker_faults;
 mod executor_worker_people;
 mod expectations;
+mod fallback_bots;
 mod fleet;
 mod forgeries;
 mod full_disk;

@@ -14,6 +14,7 @@ mod circuit_gauge;
 mod clerk;
 pub(crate) mod command;
 pub(crate) mod executor;
+mod fallback;
 mod fault;
 mod http;
 mod intake;

@@ -39,6 +39,23 @@ impl Capacity {
     }
 }
 
+/// A bot that takes no tasks itself, and the bots that take them instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fallback {
+    pub(crate) bot: BotName,
+    /// Types that the bot takes; empty for any.
+    pub(crate) task_types: Vec<TaskType>,
+    /// Bots that take them.
+    pub(crate) by: Vec<BotName>,
+}
+
+impl Fallback {
+    /// Returns true if tasks of that type go to the other bots.
+    pub(crate) fn covers(&self, task_type: &TaskType) -> bool {
+        self.task_types.is_empty() || self.task_types.contains(task_type)
+    }
+}
+
 /// A bot's report of its incarnation, capacity and tasks. The counters are absolute: a
 /// report that is lost, late or repeated changes nothing.
 #[derive(Clone, Debug)]
@@ -124,6 +141,9 @@ pub(crate) trait BotReads: Send + Sync + 'static {
     /// Applies a read of all bots. For bots that changed since the read began the observer's
     /// state is newer.
     fn bots_read(&self, bots: &[BotRecord]);
+
+    /// Applies the bots that take no tasks now and have fallback bots: all of them.
+    fn fallbacks(&self, now: Vec<Fallback>);
 }
 
 #[cfg(test)]

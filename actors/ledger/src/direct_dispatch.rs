@@ -18,6 +18,8 @@ pub struct Slot {
     /// Time after which the lease expires unless it is extended; `None`: it ends with
     /// its bot.
     pub expires_after: Option<Duration>,
+    /// Bot for which the bot takes the task; `None`: it takes tasks of this type anyway.
+    pub stands_in_for: Option<BotName>,
 }
 
 /// Assigns tasks at the moment of submission: if no task with the same demand waits and

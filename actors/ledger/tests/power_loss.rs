@@ -103,6 +103,7 @@ impl Recorded {
             lease: LeaseToken::new(),
             incarnation: 1,
             expires_after: None,
+            stands_in_for: None,
         };
         let claim = self.store.apply(ClaimTasks(vec![claim])).await.unwrap();
         let Claimed { tasks, .. } = claim;

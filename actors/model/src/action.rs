@@ -103,6 +103,10 @@ actions! {
     BotCircuitOpened = "bot.circuit_opened" Warning,
     /// A bot whose circuit was open takes tasks as before.
     BotCircuitClosed = "bot.circuit_closed" Info,
+    /// The tasks of a bot that takes none go to its fallback bots; `details` has the reason.
+    BotFallbackStarted = "bot.fallback_started" Warning,
+    /// A bot takes its tasks itself again.
+    BotFallbackEnded = "bot.fallback_ended" Info,
     /// A bot was moved to another thread because its own was blocked.
     BotMoved = "bot.moved" Warning,
     /// A key was created.
@@ -293,6 +297,8 @@ impl Action {
             | A::BotRecovered
             | A::BotCircuitOpened
             | A::BotCircuitClosed
+            | A::BotFallbackStarted
+            | A::BotFallbackEnded
             | A::BotMoved
             | A::ShutdownInitiated => None,
             _ => Some(EventLevel::Info),

@@ -1,5 +1,7 @@
 //! Bots: their specification, their stored record and their state.
 
+mod containment;
+mod fallback;
 mod fleet;
 mod health;
 mod limits;
@@ -8,6 +10,8 @@ mod probe;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    containment::{Containment, ContainmentMeans},
+    fallback::{FallbackReason, FallbackUse},
     fleet::{BotFilter, Labels},
     health::{BotCircuit, BotFault, BotLiveness, BotPause, CircuitState},
     limits::{BotLimits, OnExcess},
@@ -94,6 +98,12 @@ pub struct BotSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = r"^[a-z0-9][a-z0-9-]{0,62}$")]
     pub template: Option<String>,
+    /// Bots that take the tasks of this bot, whatever types they take otherwise, while it is
+    /// failing, suspended or behind an open circuit: at most 16. Bots that do not exist are
+    /// left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 16)]
+    pub fallback: Vec<BotName>,
 }
 
 impl BotSpec {
@@ -109,6 +119,7 @@ impl BotSpec {
             group: None,
             labels: Labels::new(),
             template: None,
+            fallback: Vec::new(),
         }
     }
 
@@ -139,6 +150,7 @@ impl BotSpec {
         found.extend(self.limits.violations(has_programs));
         found.extend(self.probe.iter().flat_map(BotProbe::violations));
         found.extend(self.fleet_violations());
+        found.extend(self.fallback_violations());
         if self.idle_timeout_seconds == Some(0) {
             found.push(Violation {
                 pointer: "/idle_timeout_seconds".into(),
@@ -265,6 +277,15 @@ pub struct Bot {
     /// The template that the specification was made of, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
+    /// Bots that take its tasks while it is failing, suspended or behind an open circuit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallback: Vec<BotName>,
+    /// Use of its fallback bots; absent while it takes its tasks itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_in_use: Option<FallbackUse>,
+    /// Bots whose tasks it takes now, besides its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stands_in_for: Vec<BotName>,
     /// The executor that carries out its tasks. Values of `env` are shown: they are not
     /// secret.
     pub executor: Executor,
@@ -371,47 +392,6 @@ impl Bot {
             unreachable: None,
             warnings: Vec::new(),
             ..self
-        }
-    }
-}
-
-/// Way in which the processes of an attempt are found and ended with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ContainmentMeans {
-    /// Each program is below a process that inherits all of its descendants and
-    /// ends them.
-    Subreaper,
-    /// Processes are found by the variables of their environment.
-    EnvironmentMarks,
-}
-
-/// Means by which the processes of attempts are ended on this machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Containment {
-    /// The means in use.
-    pub means: ContainmentMeans,
-    /// Processes that could escape the means.
-    #[schema(
-        example = "processes that another service starts for a program (systemd-run, at, docker)"
-    )]
-    pub escape: String,
-}
-
-impl Containment {
-    /// Returns the description of `means`.
-    pub fn by(means: ContainmentMeans) -> Self {
-        let escape = match means {
-            ContainmentMeans::Subreaper => {
-                "processes that another service starts for a program (systemd-run, at, docker), and processes that kill their runner, leave their group and clear their environment"
-            }
-            ContainmentMeans::EnvironmentMarks => {
-                "processes that leave their group and clear their environment, and processes that another service starts for a program"
-            }
-        };
-        Self {
-            means,
-            escape: escape.to_owned(),
         }
     }
 }

@@ -58,6 +58,9 @@ pub struct BotFit {
     pub id: String,
     /// The observed state of the bot.
     pub status: BotStatus,
+    /// Bot whose tasks it takes now, if it takes the task for that reason only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stands_in_for: Option<String>,
     /// Number of tasks that the bot runs.
     pub in_hand: u32,
     /// Number of tasks that the bot can run at a time.

@@ -64,7 +64,7 @@ pub use audit::{
 pub use bot::{
     Bot, BotCircuit, BotDesired, BotFault, BotFilter, BotGeneration, BotLimits, BotLiveness,
     BotPause, BotProbe, BotRecord, BotSpec, BotStatus, Capabilities, CircuitState, Containment,
-    ContainmentMeans, Labels, OnExcess, ProbeMeans,
+    ContainmentMeans, FallbackReason, FallbackUse, Labels, OnExcess, ProbeMeans,
 };
 pub use degradation::{
     DegradationStatus, Feature, FeatureClass, FeatureState, FeatureStatus, Level, Mode, ModeChange,

@@ -80,6 +80,10 @@ pub(in crate::cli) struct AddArgs {
     /// A label of the bot; repeat for more.
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse::pair, conflicts_with = "file")]
     label: Vec<(String, String)>,
+    /// A bot that takes its tasks while it is failing, suspended or behind an open circuit;
+    /// repeat for more.
+    #[arg(long, value_name = "BOT", conflicts_with = "file")]
+    fallback: Vec<BotName>,
     /// Replace the specification if the bot exists already. Its running tasks end first, for
     /// bots.replace_drain at most; then they go back to the queue.
     #[arg(long)]
@@ -146,6 +150,7 @@ impl AddArgs {
             group: self.group.clone(),
             labels: once("--label", &self.label)?,
             template: None,
+            fallback: self.fallback.clone(),
         })
     }
 }

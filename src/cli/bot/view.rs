@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use deia_model::{
     Bot, BotDesired, BotLimits, BotName, BotProbe, BotStatus, CircuitState, CommandExecutor,
-    ContainmentMeans, Executor, OnExcess, ProbeMeans, SimulatedProfile,
+    ContainmentMeans, Executor, FallbackReason, OnExcess, ProbeMeans, SimulatedProfile,
 };
 
 use crate::cli::{
@@ -144,6 +144,7 @@ pub(super) fn details(bot: &Bot, look: &Look) -> String {
         table.field("tries again", when(fault.next_try_at));
     }
     circuit(bot, &mut table, look);
+    fallback(bot, &mut table, look);
     if let Some(containment) = &bot.containment {
         let means = match containment.means {
             ContainmentMeans::Subreaper => "subreaper",
@@ -196,6 +197,31 @@ fn circuit(bot: &Bot, table: &mut Table, look: &Look) {
         table.field("failure rate", or_dash(circuit.rate.map(format::share)));
         table.field("circuit since", when(circuit.since));
         table.field("tries again", when(circuit.until));
+    }
+}
+
+fn fallback(bot: &Bot, table: &mut Table, look: &Look) {
+    let names = |bots: &[BotName]| {
+        let names: Vec<&str> = bots.iter().map(BotName::as_str).collect();
+        names.join(", ")
+    };
+    if !bot.fallback.is_empty() {
+        table.field("fallback bots", names(&bot.fallback));
+    }
+    if let Some(in_use) = &bot.fallback_in_use {
+        let reason = match in_use.reason {
+            FallbackReason::Failing => "the bot is failing",
+            FallbackReason::CircuitOpen => "its circuit is open",
+            FallbackReason::Suspended => "the bot is suspended",
+        };
+        table.field("fallback in use", Cell::new(reason, Tone::Attention));
+        table.field(
+            "fallback since",
+            format::when_exactly(in_use.since, look.now),
+        );
+    }
+    if !bot.stands_in_for.is_empty() {
+        table.field("stands in for", names(&bot.stands_in_for));
     }
 }
 

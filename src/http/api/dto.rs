@@ -2,8 +2,9 @@
 //! bodies that are written by hand.
 
 use deia_model::{
-    BotLimits, BotProbe, BotSpec, Capabilities, CommandExecutor, Executor, HttpExecutor, Labels,
-    LlmExecutor, NewTask, RemoteExecutor, SecretRefs, SimulatedExecutor, Violation, WorkerExecutor,
+    BotLimits, BotName, BotProbe, BotSpec, Capabilities, CommandExecutor, Executor, HttpExecutor,
+    Labels, LlmExecutor, NewTask, RemoteExecutor, SecretRefs, SimulatedExecutor, Violation,
+    WorkerExecutor,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -45,6 +46,8 @@ pub(crate) struct BotSpecBody {
     labels: Option<Object<Labels>>,
     #[serde(default)]
     template: Option<String>,
+    #[serde(default)]
+    fallback: Vec<BotName>,
 }
 
 impl TryFrom<BotSpecBody> for BotSpec {
@@ -62,6 +65,7 @@ impl TryFrom<BotSpecBody> for BotSpec {
             group,
             labels,
             template,
+            fallback,
         } = body;
         let kind = executor.remove("kind");
         let fields = Value::Object(executor);
@@ -97,6 +101,7 @@ impl TryFrom<BotSpecBody> for BotSpec {
             group,
             labels: labels.map(|object| object.0).unwrap_or_default(),
             template,
+            fallback,
         })
     }
 }

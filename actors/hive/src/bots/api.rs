@@ -11,6 +11,7 @@ use deia_model::{
 use super::{
     BotRegistry,
     executor::{Readiness, factory_of},
+    fallback::FallbacksInUse,
     log,
     log::{LogFollower, LogStart},
     observed_status,
@@ -56,6 +57,7 @@ pub struct BotsApi {
     pub(super) ledger: Ledger,
     pub(super) access: AccessApi,
     pub(super) registry: BotRegistry,
+    fallbacks: FallbacksInUse,
     work: RemoteWork,
     resolver: Arc<SecretResolver>,
     /// Means by which the processes of attempts are ended.
@@ -81,6 +83,7 @@ impl BotsApi {
                 outputs.clone(),
             ),
             registry,
+            fallbacks: FallbacksInUse::default(),
             resolver: needs.secrets.resolver().clone(),
             containment: needs.reaper.means(),
         }
@@ -89,6 +92,11 @@ impl BotsApi {
     /// Returns the API of remote workers.
     pub fn work(&self) -> &RemoteWork {
         &self.work
+    }
+
+    /// Returns the bots whose fallback bots are in use.
+    pub(super) fn fallbacks(&self) -> &FallbacksInUse {
+        &self.fallbacks
     }
 
     pub(super) fn config(&self) -> Arc<Config> {
@@ -111,7 +119,7 @@ impl BotsApi {
             if_version,
             at_once,
         } = how;
-        let mut violations = spec.violations();
+        let mut violations = spec.violations_of(&name);
         violations.extend(self.config().bots.secret_places().violations(&spec.secrets));
         if violations.is_empty() {
             violations = factory_of(&spec.executor).violations(&self.config());
@@ -304,7 +312,13 @@ impl BotsApi {
         let places = f64::from(record.spec.capabilities.max_concurrent_tasks.max(1));
         let (unreachable, liveness) = (unreachable_because(&seen), liveness_of(&seen));
         let starts_programs = record.spec.executor.starts_programs();
+        let out = self.fallbacks.get();
+        let stands_in = out.values().map(|out| &out.fallback);
+        let stands_in = stands_in.filter(|it| it.by.contains(&record.name));
         Bot {
+            fallback_in_use: out.get(&record.name).map(|out| out.in_use.clone()),
+            stands_in_for: stands_in.map(|it| it.bot.clone()).collect(),
+            fallback: record.spec.fallback,
             id: record.name,
             executor: record.spec.executor,
             secrets: record.spec.secrets,
@@ -353,7 +367,22 @@ impl BotsApi {
         let program = program.into_iter();
         program
             .chain(unresolved.map(|secret| secret.to_string()))
+            .chain(self.missing_fallbacks(spec).await)
             .collect()
+    }
+
+    /// Returns a warning for each fallback bot that does not exist. It may be created later, so
+    /// that a fleet can be put in place in any order.
+    async fn missing_fallbacks(&self, spec: &BotSpec) -> Vec<String> {
+        let mut missing = Vec::new();
+        for bot in &spec.fallback {
+            if matches!(self.ledger.bot(bot.clone()).await, Ok(None)) {
+                missing.push(format!(
+                    "the fallback bot {bot} does not exist; it is left out until it does"
+                ));
+            }
+        }
+        missing
     }
 }
 

@@ -2,6 +2,7 @@
 //! and starts or stops those that differ.
 
 mod events;
+mod fallbacks;
 mod idle;
 mod messages;
 
@@ -19,6 +20,7 @@ use tokio::sync::oneshot;
 pub(crate) use self::messages::{BotsChanged, Follow, StopEverything, TaskCancelled};
 use super::{
     bot::{AttemptKey, CancelAttempt, Drain},
+    fallback::Backed,
     lifecycle::{LauncherDeps, Managed, start_bot, stop_bot},
     reconcile::{Running, Step, reconcile},
 };
@@ -56,6 +58,8 @@ pub(crate) struct Launcher {
     /// Bots that did not start or could not be removed, with the time until which they are left
     /// alone.
     resting: HashMap<BotName, Instant>,
+    /// The bots that have fallback bots.
+    backed: Vec<Backed>,
     comparing: bool,
     again: bool,
 }
@@ -69,6 +73,7 @@ impl Launcher {
             noted: HashSet::new(),
             replacing: HashMap::new(),
             resting: HashMap::new(),
+            backed: Vec::new(),
             comparing: false,
             again: false,
         }
@@ -126,6 +131,8 @@ impl Launcher {
                 .collect()
         };
         self.note_parked(&seen.children);
+        self.note_backed(&seen.wanted);
+        self.look_for_fallbacks(ctx);
         self.take_back(&running, seen, ctx);
         for cancelling in &seen.cancelling {
             // Most were reported before; a bot that knows of a cancellation ignores the message.
@@ -267,5 +274,13 @@ impl Actor for Launcher {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.follow(ctx);
         ctx.run_interval(COMPARE_EVERY, Self::compare);
+        // A launcher that was restarted tells the scheduler again.
+        let in_use = self.deps.fallbacks.get();
+        let in_use = in_use.values().map(|out| out.fallback.clone());
+        self.deps.bot_reads.fallbacks(in_use.collect());
+        ctx.run_interval(
+            self.deps.config.bots.fallback_every,
+            Self::look_for_fallbacks,
+        );
     }
 }

@@ -21,6 +21,7 @@ use super::{
     circuit::CircuitPolicy,
     clerk::{Clerk, Settling},
     executor::{ExecutorFactory, IncarnationParts, factory_of},
+    fallback::FallbacksInUse,
     intake::{FaultPolicy, PausePolicy},
     log::BotLog,
     output::Outputs,
@@ -53,6 +54,8 @@ pub(crate) struct LauncherDeps {
     pub(crate) services: Services,
     pub(crate) tree: Arc<OnceLock<Tree>>,
     pub(crate) managed: ManagedBots,
+    /// The bots whose fallback bots are in use.
+    pub(super) fallbacks: FallbacksInUse,
     pub(crate) clerk: Clerk,
 }
 

@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 
 use super::{
     BotRegistry, BotsApi, BotsChanged, Clerk, Follow, Launcher, LauncherDeps, ManagedBots, Outputs,
-    StopEverything, TaskCancelled, measurer::Measurer, reaper_handle::ReaperHandle,
-    service::Services,
+    StopEverything, TaskCancelled, fallback::FallbacksInUse, measurer::Measurer,
+    reaper_handle::ReaperHandle, service::Services,
 };
 use crate::{
     access::AccessApi,
@@ -53,7 +53,8 @@ impl Bots {
             THREADS,
         );
         let api = BotsApi::new(deps, &needs, registry.clone(), &outputs);
-        let launcher_deps = launcher_deps(deps, needs, bots.handle(), &registry, &outputs);
+        let mut launcher_deps = launcher_deps(deps, needs, bots.handle(), &registry, &outputs);
+        launcher_deps.fallbacks = api.fallbacks().clone();
         let measurer_spec = measurer(&launcher_deps);
         let (launcher_spec, launcher) = child("launcher", move || {
             let built = Launcher::new(launcher_deps.clone());
@@ -153,6 +154,7 @@ fn launcher_deps(
         services: Services::new(deps.settings.clone()),
         tree: deps.tree.clone(),
         managed: ManagedBots::default(),
+        fallbacks: FallbacksInUse::default(),
         clerk: Clerk {
             runtime: tokio::runtime::Handle::current(),
             ledger: deps.ledger.clone(),

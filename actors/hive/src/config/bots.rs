@@ -35,6 +35,8 @@ pub struct BotSettings {
     pub idle_runners: u32,
     #[serde(with = "deia_model::duration")]
     pub measure_every: Duration,
+    #[serde(with = "deia_model::duration")]
+    pub fallback_every: Duration,
     pub restart: BotRestart,
     pub fault: BotFaultSettings,
     pub pause: BotPauseSettings,
@@ -175,6 +177,11 @@ impl BotSettings {
         check.duration(
             "bots.measure_every",
             self.measure_every,
+            Duration::from_millis(100)..=MINUTE,
+        );
+        check.duration(
+            "bots.fallback_every",
+            self.fallback_every,
             Duration::from_millis(100)..=MINUTE,
         );
         check.duration("bots.restart.min", self.restart.min, Duration::ZERO..=HOUR);

@@ -16,7 +16,7 @@ use super::{
     lanes::Lanes,
     roster::Roster,
 };
-use crate::dispatch::{BotAvailable, BotUnavailable, Dispatch, SlotsFreed};
+use crate::dispatch::{BotAvailable, BotUnavailable, Dispatch, Fallback, SlotsFreed};
 
 /// The bots that have room. Locked for moments only, never across I/O.
 #[derive(Default)]
@@ -161,6 +161,18 @@ impl CapacityTable {
             has_room_now |= table.roster.set_eligible(bot, eligible);
         }
         has_room_now
+    }
+
+    /// Applies the bots whose tasks go to others. Returns `true` if a bot may have room for tasks
+    /// that it did not take before.
+    pub(super) fn set_fallbacks(&self, now: Vec<Fallback>) -> bool {
+        self.lock().roster.set_fallbacks(now)
+    }
+
+    /// Returns the bot for which that bot takes tasks with that demand, if it does not take them
+    /// anyway.
+    pub(super) fn stands_in_for(&self, bot: &BotName, demand: &Demand) -> Option<BotName> {
+        self.lock().roster.stands_in_for(bot, demand)
     }
 
     /// Returns the number of tasks that were given to a bot and are being sent to it.

@@ -123,6 +123,9 @@ async fn carry_out(assigned: Vec<Assignment>, ledger: Ledger, dispatcher: Arc<Di
         lease: LeaseToken::new(),
         incarnation: assignment.incarnation,
         expires_after: dispatcher.table().lease_of(&assignment.bot),
+        stands_in_for: dispatcher
+            .table()
+            .stands_in_for(&assignment.bot, &assignment.task.demand),
     };
     let claims: Vec<Claim> = assigned.iter().map(claim).collect();
     let (tasks, outcome) = match ledger.apply(ClaimTasks(claims.clone())).await {
@@ -244,6 +247,7 @@ mod tests {
             lease: LeaseToken::new(),
             incarnation: 1,
             expires_after: None,
+            stands_in_for: None,
         });
         let other = Claim {
             lease: LeaseToken::new(),

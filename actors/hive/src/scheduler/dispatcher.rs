@@ -8,7 +8,10 @@ use deia_model::{BotGeneration, BotName, BotRecord, LeaseToken};
 use deia_supervision::Recipient;
 
 use super::{ClaimsSettled, capacity::CapacityTable, claims::Settled};
-use crate::{dispatch::BotReads, metrics::SchedulerMetrics};
+use crate::{
+    dispatch::{BotReads, Fallback},
+    metrics::SchedulerMetrics,
+};
 
 /// Delivers claimed tasks, keeps those that could not be delivered, and reports to the scheduler.
 /// Outlives every scheduler.
@@ -117,6 +120,12 @@ impl BotReads for Dispatcher {
             self.wake();
         }
     }
+
+    fn fallbacks(&self, now: Vec<Fallback>) {
+        if self.table.set_fallbacks(now) {
+            self.wake();
+        }
+    }
 }
 
 impl DirectDispatch for Dispatcher {
@@ -124,6 +133,7 @@ impl DirectDispatch for Dispatcher {
         let (bot, incarnation) = self.table.take_directly(demand)?;
         Some(Slot {
             expires_after: self.table.lease_of(&bot),
+            stands_in_for: self.table.stands_in_for(&bot, demand),
             bot,
             incarnation,
             lease: LeaseToken::new(),

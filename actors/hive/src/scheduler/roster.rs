@@ -1,11 +1,14 @@
 //! The bots that take tasks, and their load.
 
+mod fallbacks;
+
 use std::collections::{BTreeSet, HashMap};
 
 use deia_ledger::Demand;
 use deia_model::{BotGeneration, BotName, TaskType};
 
-use crate::dispatch::{Capacity, Presence};
+use self::fallbacks::{Borrowed, Fallbacks};
+use crate::dispatch::{Capacity, Fallback, Presence};
 
 /// Bots by load, least loaded first; ties by name, so that decisions are reproducible.
 type ByLoad = BTreeSet<(u32, BotName)>;
@@ -20,12 +23,16 @@ pub(super) struct Roster {
     generalists: ByLoad,
     /// Bots with a free slot by the types they take.
     specialists: HashMap<TaskType, ByLoad>,
+    /// Bots that take no tasks themselves, and those that take them instead.
+    fallbacks: Fallbacks,
 }
 
 /// A bot and its slots.
 #[derive(Debug)]
 struct BotSlots {
     capacity: Capacity,
+    /// Types that the bot takes besides, because other bots take no tasks.
+    borrowed: Borrowed,
     incarnation: u64,
     generation: BotGeneration,
     standing: Standing,
@@ -71,6 +78,18 @@ impl BotSlots {
         u32::try_from(u64::from(self.in_hand()) * 1_000_000 / slots).unwrap_or(u32::MAX)
     }
 
+    /// Returns true if the bot takes tasks with that demand, for itself or for another bot.
+    fn meets(&self, demand: &Demand) -> bool {
+        self.capacity.meets(demand) || self.borrowed.has(&demand.task_type)
+    }
+
+    /// Returns the types that the bot takes; `None` for any.
+    fn types(&self) -> Option<impl Iterator<Item = &TaskType>> {
+        let own = &self.capacity.task_types;
+        let types = (!own.is_empty()).then_some(own)?;
+        Some(types.iter().chain(self.borrowed.types()?))
+    }
+
     fn is_free(&self) -> bool {
         self.standing == Standing::Open && !self.withheld && self.in_hand() < self.capacity.slots
     }
@@ -113,6 +132,7 @@ impl Roster {
             None => {
                 let slots = BotSlots {
                     capacity,
+                    borrowed: self.fallbacks.borrowed_by(&bot),
                     incarnation,
                     generation,
                     standing: Standing::Open,
@@ -258,7 +278,39 @@ impl Roster {
     pub(super) fn bot_takes(&self, bot: &BotName, demand: &Demand) -> bool {
         let slots = self.bots.get(bot);
         let may = demand.bot.as_ref().is_none_or(|own| own == bot);
-        may && slots.is_some_and(|slots| slots.capacity.meets(demand))
+        may && slots.is_some_and(|slots| slots.meets(demand))
+    }
+
+    /// Applies the bots whose tasks go to others: all of them. Returns `true` if a bot takes tasks
+    /// that it did not take before.
+    pub(super) fn set_fallbacks(&mut self, now: Vec<Fallback>) -> bool {
+        self.fallbacks = Fallbacks::new(now);
+        let mut takes_more = false;
+        let bots: Vec<BotName> = self.bots.keys().cloned().collect();
+        for bot in bots {
+            let borrowed = self.fallbacks.borrowed_by(&bot);
+            let unchanged = self.bots.get(&bot).map(|slots| &slots.borrowed) == Some(&borrowed);
+            if unchanged {
+                continue;
+            }
+            self.unlist(&bot);
+            if let Some(slots) = self.bots.get_mut(&bot) {
+                takes_more |= !borrowed.is_nothing() && slots.is_free();
+                slots.borrowed = borrowed;
+            }
+            self.list(&bot);
+        }
+        takes_more
+    }
+
+    /// Returns the bot for which that bot takes tasks with that demand, if it does not take them
+    /// anyway.
+    pub(super) fn stands_in_for(&self, bot: &BotName, demand: &Demand) -> Option<BotName> {
+        let takes_anyway = |slots: &BotSlots| slots.capacity.meets(demand);
+        match self.bots.get(bot) {
+            Some(slots) if !takes_anyway(slots) => self.fallbacks.of(bot, &demand.task_type),
+            _ => None,
+        }
     }
 
     /// Takes a slot of the least loaded bot that meets that demand. The `avoided` bot is taken only
@@ -304,7 +356,7 @@ impl Roster {
         let Demand { task_type, bot } = demand;
         if let Some(bot) = bot {
             let (name, slots) = self.bots.get_key_value(bot)?;
-            return (slots.is_free() && slots.capacity.meets(demand)).then_some(name);
+            return (slots.is_free() && slots.meets(demand)).then_some(name);
         }
         let specialist = self.specialists.get(task_type).and_then(BTreeSet::first);
         [self.generalists.first(), specialist]
@@ -349,11 +401,11 @@ impl Roster {
             return;
         };
         let entry = (slots.load(), bot.clone());
-        if slots.capacity.task_types.is_empty() {
+        let Some(types) = slots.types() else {
             self.generalists.insert(entry);
             return;
-        }
-        for task_type in &slots.capacity.task_types {
+        };
+        for task_type in types {
             self.specialists
                 .entry(task_type.clone())
                 .or_default()
@@ -367,7 +419,7 @@ impl Roster {
         };
         let entry = (slots.load(), bot.clone());
         self.generalists.remove(&entry);
-        for task_type in &slots.capacity.task_types {
+        for task_type in slots.types().into_iter().flatten() {
             if let Some(listed) = self.specialists.get_mut(task_type) {
                 listed.remove(&entry);
                 if listed.is_empty() {

@@ -32,6 +32,7 @@ async fn attempt(ledger: &Ledger, task: TaskId, end: AttemptEnd) {
         lease: LeaseToken::new(),
         incarnation: 1,
         expires_after: None,
+        stands_in_for: None,
     };
     let claimed = ledger.apply(ClaimTasks(vec![claim])).await.unwrap().tasks;
     let report = AttemptReport {

@@ -1,7 +1,8 @@
 //! Explains the state of a task: why it has not started, or where it is.
 
 use deia_model::{
-    AwaitedTask, Bot, BotFit, CircuitState, Facts, Principal, TaskExplanation, TaskId, explain,
+    AwaitedTask, Bot, BotFit, BotName, CircuitState, Facts, Principal, TaskExplanation, TaskId,
+    explain,
 };
 
 use super::TasksApi;
@@ -27,8 +28,24 @@ impl TasksApi {
             let may = own.as_ref().is_none_or(|own| *own == bot.id);
             may && (types.is_empty() || types.contains(&task.task_type))
         };
-        let fit = |bot: Bot| BotFit {
+        let all = self.bots.list().await?;
+        // Another bot that is out, and would take the task. A task of a session waits for its bot.
+        let instead_of = |bot: &Bot| {
+            if own.is_some() {
+                return None;
+            }
+            let mut others = bot.stands_in_for.iter();
+            let is_out = |name: &&BotName| all.iter().any(|it| it.id == **name && fits(it));
+            others.find(is_out).cloned()
+        };
+        let takers = all.iter().filter_map(|bot| match fits(bot) {
+            true => Some((bot.clone(), None)),
+            false => Some((bot.clone(), Some(instead_of(bot)?))),
+        });
+        let takers: Vec<(Bot, Option<BotName>)> = takers.collect();
+        let fit = |(bot, instead_of): (Bot, Option<BotName>)| BotFit {
             id: bot.id.to_string(),
+            stands_in_for: instead_of.map(|other| other.to_string()),
             status: bot.status,
             in_hand: self.registry.snapshot(&bot.id).running,
             places: bot.capabilities.max_concurrent_tasks,
@@ -39,10 +56,9 @@ impl TasksApi {
                 .circuit
                 .filter(|circuit| circuit.state != CircuitState::Closed),
         };
-        let bots = self.bots.list().await?.into_iter().filter(fits);
         let awaited = position.waits_for.into_iter();
         let told = explain(Facts {
-            bots: bots.map(fit).collect(),
+            bots: takers.into_iter().map(fit).collect(),
             paused: ledger.pauses().await?,
             ahead: position.ahead,
             waits_for: awaited

@@ -22,6 +22,8 @@ pub struct Claim {
     /// Time after which the lease expires unless it is extended; `None`: it ends with
     /// its bot.
     pub expires_after: Option<Duration>,
+    /// Bot for which the bot takes the task; `None`: it takes tasks of this type anyway.
+    pub stands_in_for: Option<BotName>,
 }
 
 /// A claimed task with everything that its executor needs.

@@ -330,6 +330,7 @@ async fn claim(ledger: &Ledger, id: TaskId, bot: &str) -> Option<ClaimedTask> {
         lease: LeaseToken::new(),
         incarnation: 1,
         expires_after: None,
+        stands_in_for: None,
     };
     ledger
         .apply(ClaimTasks(vec![claim]))

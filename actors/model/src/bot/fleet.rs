@@ -93,6 +93,7 @@ impl Bot {
             group: self.group.clone(),
             labels: self.labels.clone(),
             template: self.template.clone(),
+            fallback: self.fallback.clone(),
         }
     }
 }

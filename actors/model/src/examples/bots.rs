@@ -17,6 +17,9 @@ pub(super) fn bot() -> Value {
         "group": "agents",
         "labels": {"team": "core"},
         "template": "coder",
+        "fallback": ["upper-2"],
+        "fallback_in_use": {"reason": "circuit_open", "since": "2026-11-20T08:29:00.000Z"},
+        "stands_in_for": ["upper-3"],
         "cpu_percent": 12.5,
         "memory_bytes": 52_428_800,
         "descriptors": 12,
@@ -70,6 +73,7 @@ pub(super) fn bot_spec() -> Value {
         "group": "agents",
         "labels": {"team": "core"},
         "template": "coder",
+        "fallback": ["upper-2"],
         "secrets": {"API_KEY": {"file": "/etc/deia/secrets/api"}},
         "capabilities": {"bot_type": "general", "specializations": ["general"], "max_concurrent_tasks": 4},
     })

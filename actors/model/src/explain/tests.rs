@@ -3,6 +3,7 @@ use crate::CircuitState;
 
 fn facts(task: Task) -> Facts {
     let bot = BotFit {
+        stands_in_for: None,
         id: "b".into(),
         status: BotStatus::Healthy,
         in_hand: 0,
@@ -83,6 +84,25 @@ fn open_circuits_of_all_bots_are_explained() {
     let told = explain(of).for_outsiders();
     assert_eq!(told.hold, TaskHold::BotsAreCutOff);
     assert!(!told.detail.contains("bot b"), "{}", told.detail);
+}
+
+#[test]
+fn fallback_bot_that_takes_the_task_is_named_but_not_to_outsiders() {
+    let stand_in = "bot spare takes it as a fallback bot of b, which takes no tasks now";
+    for (ahead, status, told) in [
+        (Some(0), TaskStatus::Queued, true),
+        (Some(0), TaskStatus::Running, false),
+        (None, TaskStatus::Queued, false),
+    ] {
+        let mut of = facts(Task::sample());
+        let mut spare = of.bots[0].clone();
+        (spare.id, spare.stands_in_for) = ("spare".into(), Some("b".into()));
+        of.bots[0].circuit = circuit(CircuitState::Open, 60_000);
+        of.bots.push(spare);
+        (of.ahead, of.task.status) = (ahead, status);
+        let detail = explain(of).detail;
+        assert_eq!(detail.contains(stand_in), told, "{detail}");
+    }
 }
 
 fn bot_pause() -> Option<BotPause> {

@@ -5,6 +5,27 @@ use crate::{EndReason, Task, TaskStatus};
 
 /// Returns a sentence with the reason why a task does not start, and possible remedies.
 pub(super) fn detail(hold: TaskHold, facts: &Facts) -> String {
+    let reason = reason(hold, facts);
+    match (facts.task.status, stand_in(facts)) {
+        (TaskStatus::Queued, Some(stand_in)) => format!("{reason}; {stand_in}"),
+        _ => reason,
+    }
+}
+
+/// Tells which bot takes the task instead of another one. Outsiders are not shown the bots.
+fn stand_in(facts: &Facts) -> Option<String> {
+    facts.ahead?;
+    let mut bots = facts.bots.iter();
+    bots.find_map(|bot| {
+        let other = bot.stands_in_for.as_ref()?;
+        Some(format!(
+            "bot {} takes it as a fallback bot of {other}, which takes no tasks now",
+            bot.id
+        ))
+    })
+}
+
+fn reason(hold: TaskHold, facts: &Facts) -> String {
     let task = &facts.task;
     let task_type = &task.task_type;
     match hold {

@@ -345,3 +345,88 @@ fn bot_is_given_tasks_only_in_the_generation_that_is_wanted() {
         }
     }
 }
+
+fn fallback(bot_name: &str, types: &[&str], by: &[&str]) -> Fallback {
+    Fallback {
+        bot: bot(bot_name),
+        task_types: types.iter().map(|it| it.parse().unwrap()).collect(),
+        by: by.iter().map(|it| bot(it)).collect(),
+    }
+}
+
+#[test]
+fn fallback_bots_take_the_types_of_a_bot_that_is_out_and_no_others() {
+    for (case, out, takes_types, stands_in) in [
+        ("nobody is out", vec![], &["s"][..], None),
+        (
+            "a bot with types is out",
+            vec![fallback("b", &["x"], &["s"])],
+            &["s", "x"],
+            Some("b"),
+        ),
+        (
+            "a bot that takes any is out",
+            vec![fallback("g", &[], &["s"])],
+            &["s", "x", "y"],
+            Some("g"),
+        ),
+        (
+            "another bot stands in",
+            vec![fallback("b", &["x"], &["big"])],
+            &["s"],
+            None,
+        ),
+        (
+            "two are out",
+            vec![
+                fallback("g", &["y"], &["s"]),
+                fallback("b", &["x", "y"], &["s", "big"]),
+            ],
+            &["s", "x", "y"],
+            Some("b"),
+        ),
+    ] {
+        let mut roster = roster();
+        roster.open(fresh("s", 1, takes(&["s"], 10)));
+        let has_more = roster.set_fallbacks(out.clone());
+        assert_eq!(has_more, takes_types.len() > 1, "{case}");
+        let demand = |it: &str| Demand::of_type(it.parse().unwrap());
+        for task_type in ["s", "x", "y"] {
+            let taken = roster.takes(&demand(task_type));
+            assert_eq!(
+                taken,
+                takes_types.contains(&task_type),
+                "{case}: {task_type}"
+            );
+            assert_eq!(
+                roster.bot_takes(&bot("s"), &demand(task_type)),
+                taken,
+                "{case}"
+            );
+        }
+        let for_whom = roster.stands_in_for(&bot("s"), &demand("x"));
+        assert_eq!(for_whom, stands_in.map(bot), "{case}");
+        assert_eq!(
+            roster.stands_in_for(&bot("s"), &demand("s")),
+            None,
+            "{case}"
+        );
+
+        // The same holds for a bot that begins later, and is over when nobody is out.
+        roster.open(fresh("s", 2, takes(&["s"], 10)));
+        assert_eq!(
+            roster.takes(&demand("x")),
+            takes_types.contains(&"x"),
+            "{case}"
+        );
+        assert_eq!(take_slots(&mut roster, "s", 1), ["s"], "{case}");
+        assert!(!roster.set_fallbacks(Vec::new()), "{case}");
+        assert!(
+            !roster.takes(&demand("x")) && roster.takes(&demand("s")),
+            "{case}"
+        );
+        roster.free_slots(&bot("s"), 2, 1);
+        roster.close(&bot("s"), 2);
+        assert!(!roster.has_room(), "{case}: nothing is left behind");
+    }
+}

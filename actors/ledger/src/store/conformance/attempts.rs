@@ -16,6 +16,7 @@ pub(crate) async fn a_task_is_claimed_once(ledger: Ledger) {
         lease: LeaseToken::new(),
         incarnation: 1,
         expires_after: None,
+        stands_in_for: None,
     });
     let Claimed { tasks: claimed, .. } = ledger.apply(ClaimTasks(claims.to_vec())).await.unwrap();
     assert_eq!(claimed.len(), 1);
@@ -345,6 +346,7 @@ pub(crate) async fn claim_for_a_bot_that_was_stopped_meanwhile_leaves_the_task(l
         lease: LeaseToken::new(),
         incarnation: 1,
         expires_after: None,
+        stands_in_for: None,
     });
     let [withheld, other] = claims.map(|claim| ClaimTasks(vec![claim]));
     let left = Claimed {
@@ -368,6 +370,7 @@ async fn lease(ledger: &Ledger, task: TaskId, expires_after: Duration) -> Claime
         lease: LeaseToken::new(),
         incarnation: 7,
         expires_after: Some(expires_after),
+        stands_in_for: None,
     };
     let mut claimed = ledger.apply(ClaimTasks(vec![claim])).await.unwrap();
     claimed.tasks.pop().unwrap()

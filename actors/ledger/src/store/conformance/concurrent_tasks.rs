@@ -69,6 +69,7 @@ pub(crate) async fn two_claimers_never_get_the_same_task(Handles { a, b }: Handl
                 lease: LeaseToken::new(),
                 incarnation: 1,
                 expires_after: None,
+                stands_in_for: None,
             };
             let claims = ids[from..from + AT_ONCE].iter().map(claim).collect();
             let Claimed { tasks, deferred } = ledger.apply(ClaimTasks(claims)).await.unwrap();

@@ -44,6 +44,7 @@ pub(crate) async fn paused_tasks_are_not_started(ledger: Ledger) {
             lease: LeaseToken::new(),
             incarnation: 1,
             expires_after: None,
+            stands_in_for: None,
         };
         ClaimTasks(ids.iter().map(claim).collect())
     };
@@ -85,6 +86,7 @@ pub(crate) async fn a_claim_brings_a_bounded_number_of_bytes(ledger: Ledger) {
         lease: LeaseToken::new(),
         incarnation: 1,
         expires_after: None,
+        stands_in_for: None,
     };
     let claims = ClaimTasks(ids.iter().map(claim).collect());
     let Claimed { tasks, deferred } = ledger.apply(claims).await.unwrap();
@@ -352,6 +354,7 @@ impl crate::DirectDispatch for Places {
             incarnation: 1,
             lease: LeaseToken::new(),
             expires_after: None,
+            stands_in_for: None,
         })
     }
 

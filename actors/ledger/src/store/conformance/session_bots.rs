@@ -182,6 +182,7 @@ impl DirectDispatch for OneSlot {
             incarnation: 1,
             lease: LeaseToken::new(),
             expires_after: None,
+            stands_in_for: None,
         })
     }
 

@@ -90,7 +90,8 @@ fn take(tx: &mut Tx<'_>, stored: rows::Stored, claim: &Claim) -> rusqlite::Resul
             claim.incarnation.cast_signed(),
             claim.expires_after.map(|after| tx.after(after).as_millis()),
         ])?;
-    begun(tx, &mut task, &claim.bot, history)?;
+    let instead_of = claim.stands_in_for.as_ref();
+    begun(tx, &mut task, (&claim.bot, instead_of), history)?;
     Ok(ClaimedTask {
         task,
         bot: claim.bot.clone(),
@@ -99,11 +100,12 @@ fn take(tx: &mut Tx<'_>, stored: rows::Stored, claim: &Claim) -> rusqlite::Resul
     })
 }
 
-/// Records the start of an attempt in the task, the statistics and the events.
+/// Records the start of an attempt in the task, the statistics and the events. The bot may take the
+/// task instead of another one.
 fn begun(
     tx: &mut Tx<'_>,
     task: &mut Task,
-    bot: &BotName,
+    (bot, instead_of): (&BotName, Option<&BotName>),
     history: TaskHistory,
 ) -> rusqlite::Result<()> {
     task.status = TaskStatus::Running;
@@ -115,6 +117,7 @@ fn begun(
     let flow = &mut tx.lane(&task.task_type, task.priority).flow;
     flow.started += 1;
     flow.waits.record(waited_ms);
+    let details = instead_of.map(|other| serde_json::json!({"stands_in_for": other}).to_string());
     tx.log_task(
         history,
         TaskEntry {
@@ -135,7 +138,7 @@ fn begun(
                 },
             },
             result: EventResult::Success,
-            details: None,
+            details: details.as_deref(),
             traceparent: task.traceparent.as_deref(),
         },
     )
@@ -161,7 +164,8 @@ pub(super) fn start_at_once(
     slot: Slot,
     submitted: TaskHistory,
 ) -> rusqlite::Result<()> {
-    begun(tx, &mut task, &slot.bot, submitted)?;
+    let instead_of = slot.stands_in_for.as_ref();
+    begun(tx, &mut task, (&slot.bot, instead_of), submitted)?;
     let claimed = ClaimedTask {
         task,
         bot: slot.bot,

@@ -365,6 +365,7 @@ async fn counters_of_submitters_are_exact_after_every_command() {
                     lease,
                     incarnation: 1,
                     expires_after: None,
+                    stands_in_for: None,
                 };
                 let claimed = store.apply(ClaimTasks(vec![claim])).await.unwrap();
                 let reports = claimed.tasks.iter().map(|claimed| AttemptReport {

@@ -139,6 +139,7 @@ impl DirectDispatch for Places {
                 incarnation: 1,
                 lease: deia_model::LeaseToken::new(),
                 expires_after: None,
+                stands_in_for: None,
             }
         })
     }

@@ -71,6 +71,7 @@ impl Hive {
             lease: LeaseToken::new(),
             incarnation: 1,
             expires_after: None,
+            stands_in_for: None,
         };
         let claims = tasks.iter().map(claim).collect();
         let Claimed { tasks, deferred } = self.store.apply(ClaimTasks(claims)).await.unwrap();
