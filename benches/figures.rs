@@ -1,9 +1,9 @@
 //! The figures of the whole: the real binary, over HTTP, on a disk, durable and
 //! authenticated. `cargo bench --bench figures [-- NAME...]` with names from
 //! `submit batch admission lifecycle latency status start memory backlog command worker webhooks audit
-//! audit-verify audit-query remote idle-bots scheduler degradation`. A number after some names is another
+//! audit-verify audit-query remote idle-bots scheduler degradation reload`. A number after some names is another
 //! size: `audit-query=10000000` measures among so many entries, `remote=20` so many tasks a
-//! worker, `idle-bots=50` so many bots of a kind.
+//! worker, `idle-bots=50` so many bots of a kind, `reload=50` so many bots.
 //!
 //! Each is printed with its reference from the same run, where it has one, and
 //! written to `target/deia-bench/figures.json`.
@@ -22,6 +22,8 @@ mod degradation;
 mod idle_bots;
 #[path = "figures/raw.rs"]
 mod raw;
+#[path = "figures/reload.rs"]
+mod reload;
 #[path = "figures/remote.rs"]
 mod remote;
 #[path = "figures/scheduler.rs"]
@@ -89,6 +91,7 @@ fn main() -> Result<()> {
             "audit-query",
             "remote",
             "idle-bots",
+            "reload",
             "scheduler",
             "degradation",
         ] {
@@ -101,6 +104,7 @@ fn main() -> Result<()> {
                     "idle-bots" => {
                         idle_bots::measure(number(name).unwrap_or(idle_bots::BOTS)).await?
                     }
+                    "reload" => reload::measure(number(name).unwrap_or(reload::BOTS)).await?,
                     "scheduler" => scheduler::measure()?,
                     _ => measure(name).await?,
                 };

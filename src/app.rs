@@ -10,6 +10,7 @@ mod handover;
 mod reload;
 mod restart;
 mod secrets;
+mod source;
 
 use std::{
     any::Any,
@@ -24,7 +25,7 @@ use std::{
 use anyhow::Context;
 use clap::{CommandFactory as _, Parser};
 use deia_hive::{
-    Hive,
+    Hive, StartSettings,
     config::{Config, ConfigError},
     host,
     host::{children, descriptors, descriptors::DescriptorNeed},
@@ -40,6 +41,7 @@ use self::{
     handover::Handover,
     reload::{Reloads, reload_on_hangup},
     restart::{Restart, Running},
+    source::OwnSettings,
 };
 use crate::{
     http::{self, Tls},
@@ -169,7 +171,8 @@ fn start(settings: SettingsArgs, handover: &mut Handover) -> anyhow::Result<Exit
         Some(file) => file,
         None => settings.read_file()?,
     };
-    let config = settings.load_with(&file)?;
+    let begun = OwnSettings::start(&settings, &file)?;
+    let config = begun.config().clone();
     let restart = Arc::new(Restart::prepare(settings, handover, &file)?);
     let telemetry = telemetry::start(&config.logging, &config.telemetry)?;
     if let Some(reason) = &handover.failed {
@@ -180,7 +183,7 @@ fn start(settings: SettingsArgs, handover: &mut Handover) -> anyhow::Result<Exit
     }
     deia_supervision::install_panic_hook();
     prepare_host(inherited)?;
-    actix_rt::System::new().block_on(run(config, restart, handover, &telemetry))
+    actix_rt::System::new().block_on(run(begun, restart, handover, &telemetry))
 }
 
 /// Requests from the host what the hive needs.
@@ -228,12 +231,13 @@ async fn compare_descriptors(hive: &Hive) {
 
 /// Starts the hive, and runs it until it is asked to stop or gives up.
 async fn run(
-    config: Config,
+    settings: StartSettings,
     restart: Arc<Restart>,
     handover: &mut Handover,
     telemetry: &Telemetry,
 ) -> anyhow::Result<ExitCode> {
     let (mut signals, hangup) = Signals::listen()?;
+    let config = settings.config().clone();
     crash::note_earlier(&config);
     let tls = Tls::load(&config.server.tls)?;
     let listener = listen(config.server.bind, handover)?;
@@ -245,7 +249,6 @@ async fn run(
     let running_hive = Arc::new(SetOnce::new());
     let reloads = Reloads {
         tls: tls.clone(),
-        restart: restart.clone(),
         hive: running_hive.clone(),
     };
     actix_rt::spawn(reload_on_hangup(hangup, reloads));
@@ -260,7 +263,7 @@ async fn run(
         http::front(hive, listener, tls)
     };
     let hive = tokio::select! {
-        hive = Hive::start(config, Box::new(front)) => hive?,
+        hive = Hive::start(settings, Box::new(front)) => hive?,
         () = signals.next() => {
             handover.forget_way_back();
             tracing::info!("stopped while starting");

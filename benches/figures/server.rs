@@ -30,6 +30,15 @@ impl Server {
 
     /// Starts the real binary with these settings.
     pub(crate) async fn deia_with(data_dir: &Path, settings: &[&str]) -> Result<(Self, Duration)> {
+        Self::deia_on(data_dir, settings, None).await
+    }
+
+    /// Starts the real binary with these settings over those of a file.
+    pub(crate) async fn deia_on(
+        data_dir: &Path,
+        settings: &[&str],
+        file: Option<&Path>,
+    ) -> Result<(Self, Duration)> {
         let begun = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_deia"))
             .args([
@@ -43,6 +52,7 @@ impl Server {
             ])
             .arg(data_dir)
             .args(settings.iter().flat_map(|setting| ["--set", setting]))
+            .args(file.map(|file| format!("--config={}", file.display())))
             .stdout(Stdio::piped())
             .spawn()
             .context("deia does not start")?;

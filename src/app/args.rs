@@ -146,7 +146,7 @@ fn is_server_command(word: &str) -> bool {
 }
 
 /// Sources of the settings.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct SettingsArgs {
     /// The settings file. When absent: ./deia.yaml, otherwise ./config/deia.yaml,
     /// otherwise the defaults.
@@ -228,11 +228,17 @@ impl SettingsArgs {
         args
     }
 
-    fn layers(&self, file: &str) -> anyhow::Result<Layers> {
+    /// Returns the layers of these options, with `file` as the text of the settings file.
+    ///
+    /// # Errors
+    /// An option cannot be written as a setting.
+    pub(super) fn layers(&self, file: &str) -> anyhow::Result<Layers> {
         let mut layers = Layers::default();
-        if !file.trim().is_empty() {
-            let place = self.file().unwrap_or_else(|| "the settings".into());
+        // An empty file counts: its content may change later.
+        if let Some(place) = self.file() {
             layers = layers.text(place, file);
+        } else if !file.trim().is_empty() {
+            layers = layers.text("the settings", file);
         }
         layers = layers.environment();
         for (key, value) in &self.set {

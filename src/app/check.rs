@@ -26,6 +26,7 @@ use super::{
     causes,
     handover::{is_for, socket_on_stdin},
     restart::{MARKER, absolute},
+    source::OwnSettings,
     unavailable,
 };
 use crate::{
@@ -59,7 +60,9 @@ pub(super) fn run(settings: &SettingsArgs, for_restart: Option<&Path>) -> ExitCo
     let held = for_restart.map(Held::by_hive_on);
     let held = held.as_ref();
     let mut findings = Vec::new();
-    match settings.load() {
+    let read = settings.read_file();
+    let started = read.and_then(|file| OwnSettings::start(settings, &file));
+    match started.map(|begun| begun.config().clone()) {
         Err(error) => {
             let faults = faults_of_settings(&error).into_iter();
             findings.extend(faults.map(|fault| ("settings", Err(fault))));

@@ -15,6 +15,15 @@ fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("crash-report.txt")
 }
 
+/// Returns the time at which the previous run gave up, if it did.
+pub(super) fn gave_up_at(config: &Config) -> Option<Timestamp> {
+    let written = fs::metadata(path(&config.data_dir)).ok()?.modified().ok()?;
+    let since = written.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(Timestamp::from_millis(
+        i64::try_from(since.as_millis()).ok()?,
+    ))
+}
+
 /// Logs that the previous run gave up, if it did, and renames its report so that it is
 /// not taken for that of the next one.
 pub(super) fn note_earlier(config: &Config) {

@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use deia_hive::{Hive, config::Reloaded};
+use deia_hive::Hive;
 use tokio::{signal::unix::Signal, sync::SetOnce};
 
-use super::{causes, restart::Restart};
 use crate::http::Tls;
 
 /// Everything that SIGHUP has read again.
 pub(super) struct Reloads {
     pub(super) tls: Option<Arc<Tls>>,
-    pub(super) restart: Arc<Restart>,
     /// Set once the hive has started.
     pub(super) hive: Arc<SetOnce<Hive>>,
 }
@@ -25,32 +23,24 @@ pub(super) async fn reload_on_hangup(mut hangup: Signal, reloads: Reloads) {
                 tracing::error!(%error, "SIGHUP: the reload of the certificate failed");
             }
         }
-        reload_settings(reloads.hive.wait().await, reloads.restart.clone()).await;
+        reload_settings(reloads.hive.wait().await).await;
     }
 }
 
-/// Reads the settings again and puts the live keys in force. Settings with a mistake change
-/// nothing.
-async fn reload_settings(hive: &Hive, restart: Arc<Restart>) {
-    // As above: off this thread.
-    let loading = tokio::task::spawn_blocking(move || restart.settings().load());
-    let loaded = loading.await.unwrap_or_else(|error| Err(error.into()));
-    let reloaded = match loaded {
-        Ok(loaded) => hive.reload(loaded, "deia").await.map_err(Into::into),
-        Err(error) => Err(error),
-    };
-    match reloaded {
-        Ok(Reloaded { live, at_restart }) => {
+/// Reads the settings again and puts them in force. Settings with a mistake, or with keys that take
+/// effect at a start, change nothing.
+async fn reload_settings(hive: &Hive) {
+    match hive.settings().reload_on_signal().await {
+        Ok(done) => {
+            let keys: Vec<_> = done.changes.iter().map(|it| it.key.as_str()).collect();
             tracing::info!(
-                live = live.join(" "),
-                at_restart = at_restart.join(" "),
-                "SIGHUP: settings read again: {} keys changed at once, {} change at the next start",
-                live.len(),
-                at_restart.len()
+                live = keys.join(" "),
+                version = done.version,
+                "SIGHUP: settings read again: {} keys changed at once",
+                keys.len(),
             );
         }
         Err(error) => {
-            let error = causes::told_once(&error);
             tracing::error!(%error, "SIGHUP: the settings stay as they are");
         }
     }

@@ -97,11 +97,6 @@ impl Restart {
         })
     }
 
-    /// Returns the settings that the command line asks for.
-    pub(super) fn settings(&self) -> &SettingsArgs {
-        &self.settings
-    }
-
     /// Returns the reason why a new start would fail, if there is one. Blocks until the
     /// new binary has answered.
     pub(super) fn check(&self, running: &Running<'_>) -> Result<(), String> {

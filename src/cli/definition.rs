@@ -78,14 +78,6 @@ enum Noun {
   deia --profile prod task list"
     )]
     Profile(ProfileCommand),
-    /// Inspect settings files. Needs no hive.
-    #[command(
-        subcommand,
-        before_help = "Examples:
-  deia config check deia.yaml
-  deia config diff deia.yaml"
-    )]
-    Config(ConfigCommand),
     /// Print the JSON Schemas of the API. Needs no hive.
     #[command(before_help = "Examples:
   deia schema
@@ -141,6 +133,16 @@ pub(super) enum HiveNoun {
   deia task result task_01h455vb4pex5vsknk084sn02q --wait"
     )]
     Task(TaskCommand),
+    /// Show and change the settings of the hive, and inspect settings files.
+    #[command(
+        subcommand,
+        before_help = "Examples:
+  deia config show --changed
+  deia config set tasks.max_batch 500
+  deia config reload --confirm-within 10m
+  deia config check deia.yaml"
+    )]
+    Config(ConfigCommand),
     /// Manage the secrets that bots refer to.
     #[command(
         subcommand,
@@ -390,11 +392,11 @@ fn execute(noun: Noun, globals: &Globals, name: &str) -> Result<(), CliError> {
         Noun::Man { dir } => return man::run(&globals.output(None), dir.as_deref()),
         Noun::Schema { name } => return schema::run(&globals.output(None), name.as_deref()),
         Noun::Profile(command) => return command.run(globals),
-        Noun::Config(command) => {
+        Noun::OfHive(HiveNoun::Config(command)) if command.is_local() => {
             // The command may read standard input for as long as that is open.
             let listening = Interrupt::default().listen(None);
             listening.map_err(CliError::Runtime)?;
-            return command.run(&globals.output(None));
+            return command.run_alone(&globals.output(None));
         }
         Noun::OfHive(HiveNoun::Audit(AuditCommand::Verify(args))) => {
             return args.run(&globals.output(None));
@@ -422,6 +424,7 @@ async fn dispatch(noun: HiveNoun, context: &Context) -> Result<(), CliError> {
     match noun {
         HiveNoun::Bot(command) => command.run(context).await,
         HiveNoun::Task(command) => command.run(context).await,
+        HiveNoun::Config(command) => command.run(context).await,
         HiveNoun::Secret(command) => command.run(context).await,
         HiveNoun::Queue(command) => command.run(context).await,
         HiveNoun::System(command) => command.run(context).await,

@@ -114,6 +114,11 @@ const AUDIT: Names = &[
     ("/level", "--level"),
     ("/result", "--result"),
 ];
+const CONFIG: Names = &[
+    ("/value", "VALUE"),
+    ("/confirm_within_seconds", "--confirm-within"),
+    ("/version", "--version"),
+];
 const QUEUE: Names = &[
     ("/type", "--type"),
     ("/reason", "--reason"),
@@ -145,6 +150,7 @@ pub(super) fn of(noun: &HiveNoun) -> Names {
         HiveNoun::User(_) => USER,
         HiveNoun::Key(_) => KEY,
         HiveNoun::Queue(_) => QUEUE,
+        HiveNoun::Config(_) => CONFIG,
         HiveNoun::Secret(_) => SECRET,
         HiveNoun::Webhook(_) => WEBHOOK,
         HiveNoun::Session(_) => SESSION,

@@ -7,6 +7,7 @@ use deia_client::Client;
 use deia_model::{LastRestart, StoredOutputs, SystemStatus};
 
 use super::{
+    config::ConfigCommand,
     confirm::Confirm,
     context::Context,
     error::CliError,
@@ -31,6 +32,14 @@ pub(super) enum SystemCommand {
         #[command(flatten)]
         watch: WatchArgs,
     },
+    /// Show the settings in force; with set, change one.
+    #[command(before_help = "Examples:
+  deia system config
+  deia system config set tasks.max_batch 500")]
+    Config {
+        #[command(subcommand)]
+        command: Option<SystemConfigCommand>,
+    },
     /// Restart the server in place: its process id stays, no request is refused or
     /// fails, and the configuration is reloaded. Running tasks have
     /// server.drain_timeout to end, and none begins meanwhile. Refused if a new start
@@ -53,6 +62,19 @@ pub(super) enum SystemCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(super) enum SystemConfigCommand {
+    /// Change one setting of the running hive, as deia config set does.
+    #[command(before_help = "Examples:
+  deia system config set tasks.max_batch 500")]
+    Set {
+        /// The key, in dotted form.
+        key: String,
+        /// The value: JSON, or a text such as 30s.
+        value: String,
+    },
+}
+
 impl SystemCommand {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         match self {
@@ -63,6 +85,13 @@ impl SystemCommand {
                     context.out.one(&system, |look| status(&system, url, look))
                 };
                 watch.show(context, once).await
+            }
+            Self::Config { command } => {
+                let command = match command {
+                    None => ConfigCommand::show(),
+                    Some(SystemConfigCommand::Set { key, value }) => ConfigCommand::set(key, value),
+                };
+                command.run(context).await
             }
             Self::Restart { confirm, wait } => {
                 confirm.ask("restart the server; tasks that do not end in time run again")?;

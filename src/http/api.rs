@@ -4,6 +4,7 @@
 pub(crate) mod alerts;
 pub(crate) mod audit;
 pub(crate) mod bots;
+pub(crate) mod config;
 pub(crate) mod degradation;
 pub(crate) mod dto;
 pub(crate) mod events;

@@ -7,8 +7,9 @@ use crate::http::{
     api::{
         alerts, audit,
         audit::{export, tiles, verify},
-        bots, degradation, events, health, keys, logs, messages, meta, metrics, outputs, queue,
-        schemas, secrets, sessions, supervisors, system, task_sessions, tasks, users, webhooks,
+        bots, config, degradation, events, health, keys, logs, messages, meta, metrics, outputs,
+        queue, schemas, secrets, sessions, supervisors, system, task_sessions, tasks, users,
+        webhooks,
         webhooks::{deliveries, replays},
         work,
     },
@@ -271,6 +272,26 @@ pub fn table() -> Vec<Route> {
             GET    "/api/degradation/features",               Needs(P::SysHealth),    Read,   degradation::features,   "list_features";
             /// Sets the level for a time, for a drill or for maintenance, or ends that.
             POST   "/api/degradation/mode",                   Needs(P::ModeSet),      Admin,  degradation::mode,       "set_mode" => [ModeChanged];
+        }
+        "config" {
+            /// Reads the settings in force.
+            GET    "/api/config/current",                     Needs(P::SysConfigRead), Read,  config::current,         "get_settings";
+            /// Reads one setting.
+            GET    "/api/config/value/{key}",                 Needs(P::SysConfigRead), Read,  config::value,           "get_setting";
+            /// Changes one setting.
+            PATCH  "/api/config/value/{key}",                 Needs(P::SysConfigWrite), Admin, config::change,         "change_setting" => [ConfigChanged];
+            /// Reads the settings file again.
+            POST   "/api/config/reload",                      Needs(P::SysConfigWrite), Admin, config::reload,         "reload_settings" => [ConfigChanged];
+            /// Compares the settings file with the settings in force.
+            POST   "/api/config/check-reload",                Needs(P::SysConfigRead), Write, config::check,           "check_reload", leaves nothing because "the answer is computed, and nothing is changed";
+            /// Reads the state of the settings and of their file.
+            GET    "/api/config/status",                      Needs(P::SysConfigRead), Read,  config::status,          "get_settings_status";
+            /// Lists versions of the settings.
+            GET    "/api/config/history",                     Needs(P::SysConfigRead), Read,  config::history,         "list_settings_versions";
+            /// Confirms the settings in force.
+            POST   "/api/config/confirm",                     Needs(P::SysConfigWrite), Admin, config::confirm,        "confirm_settings" => [ConfigConfirmed];
+            /// Puts an earlier version of the settings back.
+            POST   "/api/config/undo",                        Needs(P::SysConfigWrite), Admin, config::undo,           "undo_settings" => [ConfigReverted, ConfigChanged];
         }
         "supervisors" {
             /// Lists the threads that actors run on.

@@ -103,6 +103,7 @@ mod secrets;
 mod service_support;
 mod services;
 mod sessions;
+mod settings;
 mod store_faults;
 mod supervisors;
 mod support;

@@ -24,8 +24,17 @@ use crate::{
     audit::AuditApi,
     bots::Bots,
     metrics::Exposition,
+    settings::SettingsApi,
     subsystem::{Deps, Subsystem, TreeBuilder},
 };
+
+/// Subsystems whose state raises alerts.
+pub(crate) struct AlertNeeds<'a> {
+    pub(crate) access: &'a AccessApi,
+    pub(crate) bots: &'a Bots,
+    pub(crate) audit: &'a AuditApi,
+    pub(crate) settings: &'a SettingsApi,
+}
 
 /// The subsystem of alerts.
 pub(crate) struct Alerts {
@@ -34,14 +43,8 @@ pub(crate) struct Alerts {
 }
 
 impl Alerts {
-    pub(crate) fn declare(
-        deps: &Deps,
-        tree: &mut TreeBuilder,
-        access: &AccessApi,
-        bots: &Bots,
-        audit: &AuditApi,
-    ) -> Self {
-        let api = AlertsApi::new(deps, access, bots, audit);
+    pub(crate) fn declare(deps: &Deps, tree: &mut TreeBuilder, needs: &AlertNeeds<'_>) -> Self {
+        let api = AlertsApi::new(deps, needs);
         let metrics = Arc::<AlertMetrics>::default();
         let (watched, counted, settings) = (api.clone(), metrics.clone(), deps.settings.clone());
         let (spec, _) = child("alerts", move || {

@@ -9,14 +9,18 @@ mod auth;
 mod bots;
 mod check;
 mod degradation;
+mod differences;
 mod document;
 mod events;
 mod inspect;
 mod jwt;
+mod kept;
 mod limits;
+mod lines;
 mod live;
 mod load;
 mod messaging;
+mod provenance;
 mod secrets;
 mod settings;
 mod stop;
@@ -36,14 +40,19 @@ pub use check::{ConfigError, Problem};
 pub use degradation::{
     BotSignal, CommitSignal, DegradationSettings, DiskSignal, LagSignal, PercentSignal,
 };
+pub(crate) use differences::{changes, is_secret, pointer, with_secrets_of, without_secrets};
 pub use document::{Setting, page, schema, settings};
 pub use events::EventSettings;
 pub use inspect::{differences, distance, inspect};
 pub use jwt::{IssuerSettings, JwtSettings};
+pub use kept::SettingsSettings;
 pub use limits::{AdmissionSettings, LimitSettings, Rate};
-pub use live::{Reloaded, Settings, TakesEffect};
+pub use live::{InForce, Settings, TakesEffect};
+pub(crate) use live::{Merged, merge};
+pub(crate) use load::read_yaml;
 pub use load::{Layers, readable_yaml, without_mark};
 pub use messaging::MessagingSettings;
+pub(crate) use provenance::Provenance;
 pub use secrets::SecretSettings;
 pub use settings::{
     Config, LogFormat, LoggingSettings, ServerSettings, StoreSettings, TelemetrySettings,

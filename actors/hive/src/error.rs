@@ -116,6 +116,31 @@ pub enum HiveError {
     /// The read took longer than it may.
     #[error("the read took longer than store.read_timeout")]
     ReadTimeout,
+    /// The settings file cannot be used, with its problems.
+    #[error("the settings cannot be used: {}", .0.join("; "))]
+    SettingsInvalid(Vec<String>),
+    /// A part of the hive refuses the settings, with its reason.
+    #[error("the settings were refused: {0}; nothing was changed")]
+    SettingsRefused(String),
+    /// These keys take effect at a start only.
+    #[error(
+        "{} {} effect at the next start; nothing was changed",
+        .0.join(", "),
+        if .0.len() == 1 { "takes" } else { "take" }
+    )]
+    RestartNeeded(Vec<String>),
+    /// The settings in force wait for their confirmation.
+    #[error("version {version} of the settings waits for its confirmation")]
+    ConfirmationPending {
+        /// The version.
+        version: u64,
+    },
+    /// Nothing waits for a confirmation.
+    #[error("no change of settings waits for a confirmation")]
+    NothingToConfirm,
+    /// There is no other version to put back.
+    #[error("there is no such earlier version of the settings")]
+    NothingToUndo,
     /// There is no restart: a new start would fail, or one is under way.
     #[error("{0}")]
     RestartRefused(String),
@@ -234,6 +259,9 @@ pub enum HiveStartError {
     /// The store does not accept the writes of a start.
     #[error("the store cannot be written: {0}")]
     Write(#[from] StoreError),
+    /// The settings were changed by another process while this one started.
+    #[error("the settings were changed by another process during the start; start again")]
+    SettingsMoved,
     /// A part did not start.
     #[error("{0}")]
     Part(#[from] StartError),

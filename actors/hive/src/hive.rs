@@ -1,7 +1,6 @@
 //! The composition of the subsystems: a hive that starts, runs and stops.
 
 mod event_log_lines;
-mod reload;
 mod restart;
 mod start;
 mod stop;
@@ -26,6 +25,7 @@ use crate::{
     messaging::{MessagesApi, SessionsApi},
     operations::OperationsApi,
     secrets::SecretsApi,
+    settings::SettingsApi,
     stream::StreamApi,
     subsystem::Deps,
     tasks::{QueueApi, TasksApi},
@@ -73,10 +73,27 @@ impl Hive {
         self.inner.subsystems.secrets.api()
     }
 
+    /// Returns the settings: their values, versions and changes.
+    pub fn settings(&self) -> &SettingsApi {
+        self.inner.subsystems.settings.api()
+    }
+
     /// Returns the ledger.
     #[cfg(test)]
     pub(crate) fn ledger(&self) -> &deia_ledger::Ledger {
         &self.inner.deps.ledger
+    }
+
+    /// Returns the holder of the settings in force.
+    #[cfg(test)]
+    pub(crate) fn in_force(&self) -> &crate::config::Settings {
+        &self.inner.deps.settings
+    }
+
+    /// Returns the level at which the hive sheds features.
+    #[cfg(test)]
+    pub(crate) fn level(&self) -> &crate::mode::CurrentLevel {
+        &self.inner.deps.level
     }
 
     /// Returns the supervision tree, once it is up.

@@ -12,6 +12,7 @@
 pub(crate) mod cgroup;
 pub mod children;
 pub mod descriptors;
+pub(crate) mod directory_watch;
 mod disk;
 pub(crate) mod families;
 pub(crate) mod listeners;

@@ -37,6 +37,7 @@ mod retention;
 pub mod runner;
 mod scheduler;
 mod secrets;
+mod settings;
 mod statistics;
 mod store_options;
 mod stream;
@@ -68,6 +69,9 @@ pub use hive::{FrontFactory, Hive, RestartCheck};
 pub use messaging::{MessagesApi, SessionOrigin, SessionsApi};
 pub use operations::{OperationsApi, PartAction};
 pub use secrets::{SealError, SecretRotation, SecretsApi, check_secrets_key, rotate_secrets_key};
+pub use settings::{
+    ChangeSetting, FixedSettings, ReloadSettings, SettingsApi, SettingsSource, StartSettings,
+};
 pub use store_options::store_options;
 pub use stream::{EventSubscription, StreamApi, StreamCut, StreamItem, StreamedEvent};
 pub use tasks::{OutputFollower, OutputItem, OutputStart, QueueApi, TasksApi};

@@ -109,7 +109,8 @@ impl Lifecycle {
         self.is_log_full.store(is_full, Ordering::Release);
     }
 
-    async fn started(&self) {
+    /// Resolves once the hive has started, or stops.
+    pub(crate) async fn started(&self) {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);

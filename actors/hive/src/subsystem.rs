@@ -12,7 +12,7 @@ use deia_supervision::{
 };
 
 use crate::{
-    config::{Settings, StopLimits},
+    config::{Config, Settings, StopLimits},
     lifecycle::Lifecycle,
     metrics::Exposition,
     mode::CurrentLevel,
@@ -28,6 +28,17 @@ pub(crate) trait Subsystem: Send + Sync {
     /// commit, so it only forwards them. A notice may be lost: code that relies on one also
     /// checks the store periodically.
     fn on_commit(&self, _notices: &[CommitNotice]) {}
+
+    /// Adapts to settings that are about to be in force, or refuses them with a sentence that says
+    /// why. A subsystem that reads its settings at each use has nothing to do. If a later one
+    /// refuses, this is called again with the two exchanged.
+    fn reconfigure<'a>(
+        &'a self,
+        _from: &'a Config,
+        _to: &'a Config,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Adds the counters and measurements of the subsystem.
     fn metrics(&self, _out: &mut Exposition) {}

@@ -35,7 +35,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    FrontFactory, Hive, HiveStartError, PutHow,
+    FrontFactory, Hive, HiveStartError, PutHow, StartSettings,
     config::{Config, Layers},
 };
 
@@ -150,7 +150,7 @@ impl TestHive {
     /// # Errors
     /// The errors of [`Hive::start`].
     pub async fn try_start(config: Config) -> Result<Hive, HiveStartError> {
-        Hive::start(config, no_front()).await
+        Hive::start(StartSettings::try_from(config).unwrap(), no_front()).await
     }
 
     fn settings(dir: &TempDir, settings: &[(&str, &str)]) -> Config {

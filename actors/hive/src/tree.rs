@@ -19,6 +19,7 @@
 //!    ├─ webhooks       one_for_one, on a thread of their own
 //!    │  ├─ endpoints   dynamic: one actor an endpoint that has work
 //!    │  └─ dispatcher  matches events with endpoints
+//!    ├─ settings       applies a changed settings file, and takes back changes that do harm
 //!    ├─ statistics     counts and latencies by hour, from the event log
 //!    ├─ degradation    sheds features when resources are short
 //!    ├─ audit-index    makes the audit trail searchable, and erases what was erased
@@ -34,7 +35,7 @@ use deia_model::Timestamp;
 
 use crate::{
     access::Access,
-    alerts::Alerts,
+    alerts::{AlertNeeds, Alerts},
     api_calls::ApiCalls,
     audit::Audit,
     bots::{BotNeeds, Bots, reaper_handle::ReaperHandle},
@@ -46,6 +47,7 @@ use crate::{
     retention,
     scheduler::Scheduling,
     secrets::{SealingKeys, Secrets},
+    settings::{LiveSettings, Resolved, SettingsNeeds},
     statistics::Statistics,
     stream::LiveStream,
     subsystem::{Declared, Deps, Subsystem, TreeBuilder},
@@ -57,6 +59,7 @@ use crate::{
 pub(crate) struct Subsystems {
     pub(crate) access: Arc<Access>,
     pub(crate) secrets: Arc<Secrets>,
+    pub(crate) settings: Arc<LiveSettings>,
     pub(crate) scheduling: Arc<Scheduling>,
     pub(crate) bots: Arc<Bots>,
     pub(crate) tasks: Arc<Tasks>,
@@ -74,6 +77,8 @@ pub(crate) struct Subsystems {
 
 /// Resources that a start has opened before its subsystems are declared.
 pub(crate) struct Opened {
+    /// Settings of the start.
+    pub(crate) resolved: Resolved,
     pub(crate) files: Arc<HiveFiles>,
     pub(crate) sealing: Arc<SealingKeys>,
     pub(crate) reaper: ReaperHandle,
@@ -101,13 +106,15 @@ pub(crate) fn declare(deps: &Deps, opened: Opened) -> (Subsystems, Declared) {
     };
     let bots = Arc::new(Bots::declare(deps, &mut tree, needs));
     let messaging = Arc::new(Messaging::declare(deps, &mut tree, access.api(), &bots));
-    let alerts = Arc::new(Alerts::declare(
-        deps,
-        &mut tree,
-        access.api(),
-        &bots,
-        audit.api(),
-    ));
+    let settings = LiveSettings::declare(deps, &mut tree, access.api(), opened.resolved);
+    let settings = Arc::new(settings);
+    let needs = AlertNeeds {
+        access: access.api(),
+        bots: &bots,
+        audit: audit.api(),
+        settings: settings.api(),
+    };
+    let alerts = Arc::new(Alerts::declare(deps, &mut tree, &needs));
     retention::declare(deps, &mut tree, bots.outputs());
     let needs = TaskNeeds {
         access: access.api(),
@@ -140,6 +147,7 @@ pub(crate) fn declare(deps: &Deps, opened: Opened) -> (Subsystems, Declared) {
         tasks.clone(),
         webhooks.clone(),
         degradation.clone(),
+        settings.clone(),
         statistics,
         api_calls.clone(),
         stream.clone(),
@@ -159,9 +167,14 @@ pub(crate) fn declare(deps: &Deps, opened: Opened) -> (Subsystems, Declared) {
         started: opened.started,
     };
     let operations = Arc::new(Operations::new(deps, needs));
+    settings.api().serve(SettingsNeeds {
+        subsystems: all.clone(),
+        operations: operations.api().clone(),
+    });
     let subsystems = Subsystems {
         access,
         secrets,
+        settings,
         scheduling,
         bots,
         messaging,

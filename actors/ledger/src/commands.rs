@@ -11,6 +11,7 @@ mod mode;
 mod queue;
 mod secrets;
 mod sessions;
+mod settings;
 mod system;
 mod tasks;
 mod web_sessions;
@@ -42,6 +43,7 @@ pub use self::{
     sessions::{
         EndSession, ReleaseBot, SessionCommand, SettleSessions, StartSession, StartedSession,
     },
+    settings::{Note, SettingsRecord, SettledVersion, StoredSettings, WriteSettings},
     system::{MarkRunning, ProbeWrite, RecordEvents},
     tasks::{CancelTask, EraseTask, Idempotency, RetryTask, Submission, Submit},
     web_sessions::{
@@ -156,6 +158,8 @@ pub enum Command {
     Webhook(WebhookCommand),
     /// A command about stored secrets.
     Secret(SecretCommand),
+    /// See [`WriteSettings`].
+    WriteSettings(Box<WriteSettings>),
     /// See [`Advance`].
     Advance(Advance),
     /// See [`PruneEvents`].

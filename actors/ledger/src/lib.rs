@@ -40,6 +40,6 @@ pub use trail::SealedTrail;
 pub use traits::{
     AccessReads, AlertReads, AuditReads, BotReads, BoxFuture, CommandLog, CommitListener,
     EventReads, EventScan, Ledger, MessagingReads, ModeReads, Prunable, QueuePosition, ReadyQuery,
-    RunningReplay, SchedulerReads, Shortage, Store, StoreError, TaskCompletion, TaskReads,
-    WaitingDelivery, WebhookReads,
+    RunningReplay, SchedulerReads, SettingsReads, Shortage, Store, StoreError, TaskCompletion,
+    TaskReads, WaitingDelivery, WebhookReads,
 };

@@ -11,6 +11,7 @@ mod event_reads;
 mod messaging_reads;
 mod mode_reads;
 mod scheduler_reads;
+mod settings_reads;
 mod task_reads;
 mod webhook_reads;
 
@@ -27,6 +28,7 @@ pub use self::{
     messaging_reads::MessagingReads,
     mode_reads::ModeReads,
     scheduler_reads::{Prunable, ReadyQuery, SchedulerReads},
+    settings_reads::SettingsReads,
     task_reads::{QueuePosition, TaskCompletion, TaskReads},
     webhook_reads::{RunningReplay, WaitingDelivery, WebhookReads},
 };
@@ -47,6 +49,7 @@ pub trait Store:
     + WebhookReads
     + MessagingReads
     + ModeReads
+    + SettingsReads
 {
 }
 
@@ -62,6 +65,7 @@ impl<S> Store for S where
         + WebhookReads
         + MessagingReads
         + ModeReads
+        + SettingsReads
 {
 }
 

@@ -50,6 +50,8 @@ alert_names! {
     WebhookFailing = "webhook_failing" Warning,
     /// An endpoint was disabled because its deliveries failed or it was too far behind.
     WebhookDisabled = "webhook_disabled" Critical,
+    /// Settings were taken back because the hive was in trouble or nobody confirmed them.
+    SettingsTakenBack = "settings_taken_back" Warning,
 }
 
 /// A condition that holds now and needs a person.

@@ -10,6 +10,7 @@ mod events;
 mod messages;
 mod queue;
 mod sessions;
+mod settings;
 mod system;
 mod tasks;
 mod webhooks;
@@ -19,9 +20,10 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
-    Alert, Bot, BotSpec, Delivery, Event, HealthMetrics, KeyInfo, Message, NewMessage, NewSession,
-    NewTask, QueueStatus, Session, Submitted, SystemStatus, Task, TaskExplanation, TaskResult,
-    User, Webhook, schema::Entity,
+    Alert, Bot, BotSpec, CurrentSettings, Delivery, Event, HealthMetrics, KeyInfo, Message,
+    NewMessage, NewSession, NewTask, QueueStatus, ReloadCheck, Session, SettingValue,
+    SettingsReload, SettingsStatus, SettingsVersion, Submitted, SystemStatus, Task,
+    TaskExplanation, TaskResult, User, Webhook, schema::Entity,
 };
 
 /// The task that the examples are about.
@@ -53,6 +55,12 @@ pub fn entities() -> Result<Vec<Entity>, serde_json::Error> {
         entity::<HealthMetrics>("HealthMetrics", system::health_metrics())?,
         entity::<KeyInfo>("Key", access::key())?,
         entity::<User>("User", access::user())?,
+        entity::<CurrentSettings>("CurrentSettings", settings::current())?,
+        entity::<SettingValue>("SettingValue", settings::value())?,
+        entity::<SettingsVersion>("SettingsVersion", settings::version())?,
+        entity::<SettingsStatus>("SettingsStatus", settings::status())?,
+        entity::<SettingsReload>("SettingsReload", settings::reload())?,
+        entity::<ReloadCheck>("ReloadCheck", settings::check())?,
     ])
 }
 

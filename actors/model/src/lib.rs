@@ -39,6 +39,7 @@ mod role;
 pub mod schema;
 mod secret;
 mod session;
+mod settings;
 mod system;
 mod task;
 mod task_log;
@@ -116,6 +117,11 @@ pub use secret::{
     BotSecret, SecretInfo, SecretName, SecretPlaces, SecretRef, SecretRefs, is_plain,
 };
 pub use session::{NewSession, OnBotDeath, Session, SessionEnd, SessionFilter};
+pub use settings::{
+    CurrentSetting, CurrentSettings, ReloadCheck, SettingChange, SettingLayer, SettingSource,
+    SettingValue, SettingsFile, SettingsOrigin, SettingsOutcome, SettingsReload, SettingsStatus,
+    SettingsVersion,
+};
 pub use system::{FollowerLag, HealthMetrics, LastRestart, StoredOutputs, SystemStatus};
 pub use task::{Deployment, Priority, Submitted, Task, TaskFilter, TaskStatus, TaskType};
 pub use task_log::{TaskLog, TaskLogLine};

@@ -26,6 +26,7 @@ mod alerts;
 mod audit;
 mod bots;
 mod builder;
+mod config;
 mod degradation;
 mod error;
 mod events;
@@ -60,11 +61,12 @@ pub use output_follow::{FollowedOutput, OutputFollower};
 pub use queue::Selection;
 pub use stream::{ServerEvent, ServerEvents};
 pub use wire::{
-    Arbiter, AuditKey, BatchAccepted, CanI, CanIRequest, Changed, CreatedKey,
-    DisableWebhookRequest, Drained, EndSessionRequest, EndedSessions, ExitCode, Items, LastExit,
-    LogLines, NewAuditEvent, NewKeyRequest, NewUserRequest, NodeKind, NodeState, Probe,
-    RecordedAuditEvent, ReplayRequest, RoleInfo, RotateKeyRequest, RotateWebhookSecretRequest,
-    SchemaEntry, SchemaList, Secret, SessionView, Strategy, SupervisorAction, SupervisorNode,
-    Suspended, TaskState, UserChangeRequest, WhoAmI,
+    Arbiter, AuditKey, BatchAccepted, CanI, CanIRequest, ChangeSettingRequest, Changed,
+    ConfirmSettingsRequest, CreatedKey, DisableWebhookRequest, Drained, EndSessionRequest,
+    EndedSessions, ExitCode, Items, LastExit, LogLines, NewAuditEvent, NewKeyRequest,
+    NewUserRequest, NodeKind, NodeState, Probe, RecordedAuditEvent, ReloadSettingsRequest,
+    ReplayRequest, RoleInfo, RotateKeyRequest, RotateWebhookSecretRequest, SchemaEntry, SchemaList,
+    Secret, SessionView, Strategy, SupervisorAction, SupervisorNode, Suspended, TaskState,
+    UndoSettingsRequest, UserChangeRequest, WhoAmI,
 };
 pub use worker::{Assignment, Completion, Failure, Worker};

@@ -9,6 +9,7 @@ mod audit;
 mod lists;
 mod secret;
 mod sessions;
+mod settings;
 mod task_state;
 mod tree;
 mod webhooks;
@@ -21,6 +22,9 @@ pub use audit::{AuditKey, NewAuditEvent, RecordedAuditEvent};
 pub use lists::{BatchAccepted, Changed, Drained, Items, LogLines, Probe, SchemaEntry, SchemaList};
 pub use secret::Secret;
 pub use sessions::EndSessionRequest;
+pub use settings::{
+    ChangeSettingRequest, ConfirmSettingsRequest, ReloadSettingsRequest, UndoSettingsRequest,
+};
 pub use task_state::TaskState;
 pub use tree::{
     Arbiter, ExitCode, LastExit, NodeKind, NodeState, Strategy, SupervisorAction, SupervisorNode,

@@ -206,6 +206,21 @@ catalogue! {
     /// A new start would fail, or a restart is under way.
     RestartRefused = "restart_refused" CONFLICT, "The restart was refused",
         "Nothing was changed. Fix the problem that detail names, and try again.";
+    /// Settings take effect at a start only.
+    RestartRequired = "restart_required" CONFLICT, "The settings take effect at the next start",
+        "Change the settings file and restart the server (deia system restart); or, in a reload, apply the other keys alone with apply_rest.";
+    /// A part of the hive refuses the settings.
+    SettingsRefused = "settings_refused" CONFLICT, "The settings were refused",
+        "Correct what detail names, and try again.";
+    /// The settings in force wait for their confirmation.
+    ConfirmationPending = "confirmation_pending" CONFLICT, "A change of settings waits for its confirmation",
+        "Confirm it or undo it first: POST /api/config/confirm or /api/config/undo.";
+    /// Nothing waits for a confirmation.
+    NothingToConfirm = "nothing_to_confirm" CONFLICT, "No change of settings waits for a confirmation",
+        "Nothing is left to do; GET /api/config/status shows the settings in force.";
+    /// There is no other version to put back.
+    NothingToUndo = "nothing_to_undo" CONFLICT, "There is no such earlier version",
+        "Choose a version that was in force: GET /api/config/history lists them.";
     /// The operation is not allowed on this part of the tree, or not now.
     PartRefused = "part_refused" CONFLICT, "The operation is not possible on this part of the tree",
         "detail gives the reason; deia supervisors shows the state of the part.";
@@ -233,6 +248,9 @@ catalogue! {
     /// The body says something that it may not.
     InvalidInput = "invalid_input" UNPROCESSABLE_ENTITY, "The input is not valid",
         "Correct the places that errors names by JSON pointer.";
+    /// The settings file cannot be used.
+    SettingsInvalid = "settings_invalid" UNPROCESSABLE_ENTITY, "The settings cannot be used",
+        "Nothing was changed. Correct the settings file; deia config check FILE lists all errors.";
     /// A parameter in the path or the query is wrong.
     InvalidParameter = "invalid_parameter" UNPROCESSABLE_ENTITY, "A parameter is not valid",
         "Correct the named parameter or leave it out.";

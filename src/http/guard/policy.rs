@@ -29,7 +29,7 @@ pub(crate) struct RoutePolicy {
 
 /// Ends of paths of routes that take something away: they go on while the audit trail cannot
 /// be written, so that an operator can still stop what goes wrong.
-const TAKE_AWAY: &[&str] = &["/revoke", "/disable", "/stop", "/suspend"];
+const TAKE_AWAY: &[&str] = &["/revoke", "/disable", "/stop", "/suspend", "/undo"];
 
 /// Returns whether requests of a route are refused while the audit trail cannot be written: those
 /// that give rights, run programs, send data out or erase. Tasks go on, and so does what takes

@@ -30,6 +30,12 @@ pub(super) async fn request(walk: &mut Walk, route: &str) -> Option<RequestBuild
 
 /// Ends what would keep later calls from their effect.
 pub(super) async fn clean_up(walk: &Walk, route: &str) {
+    if route.ends_with("/config/reload") {
+        walk.app
+            .post("/api/config/confirm", &json!({}))
+            .await
+            .is(200);
+    }
     if ["/queue/pause", "/queue/drain"]
         .iter()
         .any(|path| route.ends_with(path))
@@ -282,6 +288,15 @@ async fn end_of_own_session(walk: &Walk) -> RequestBuilder {
         .header("x-csrf-token", csrf)
 }
 
+/// Changes a setting, and confirms what waited for it.
+async fn changed_setting(walk: &Walk, change: Value) {
+    // Nothing may wait for a confirmation.
+    walk.app.post("/api/config/confirm", &json!({})).await;
+    let path = "/api/config/value/secrets.max";
+    let patch = walk.app.request_as(&walk.app.admin, Method::PATCH, path);
+    walk.app.send(patch.json(&change)).await.is(200);
+}
+
 async fn of_the_rest(walk: &mut Walk, route: &str, method: Method) -> Option<RequestBuilder> {
     Some(match route {
         "POST /api/v1/alerts/{id}/acknowledge" => {
@@ -329,6 +344,26 @@ async fn of_the_rest(walk: &mut Walk, route: &str, method: Method) -> Option<Req
         }
         "POST /api/audit/verify" => walk.call(method, "/api/audit/verify"),
         "POST /api/audit/key/rotate" => walk.call(method, "/api/audit/key/rotate"),
+        "PATCH /api/config/value/{key}" => {
+            let path = "/api/config/value/secrets.max_bytes";
+            walk.call(method, path).json(&json!({"value": "32KiB"}))
+        }
+        "POST /api/config/reload" => {
+            std::fs::write(walk.settings_file(), "secrets: {max: 49}\n").unwrap();
+            walk.post(
+                "/api/config/reload",
+                &json!({"confirm_within_seconds": 600}),
+            )
+        }
+        "POST /api/config/check-reload" => walk.call(method, "/api/config/check-reload"),
+        "POST /api/config/confirm" => {
+            changed_setting(walk, json!({"value": 48, "confirm_within_seconds": 600})).await;
+            walk.call(method, "/api/config/confirm")
+        }
+        "POST /api/config/undo" => {
+            changed_setting(walk, json!({"value": 47})).await;
+            walk.call(method, "/api/config/undo")
+        }
         "POST /api/v1/system/restart" => walk.call(method, "/api/v1/system/restart"),
         "POST /api/v1/supervisors/{path}/restart" => {
             walk.call(method, &format!("{SCHEDULER}/restart"))

@@ -5,15 +5,19 @@ use std::sync::Arc;
 use deia_ledger::{AcknowledgeAlert, Apply, Ledger, SettleAlerts, StoreError};
 use deia_model::{Alert, AlertId, Condition, Page, PageRequest, Principal, Timestamp};
 
-use super::conditions::{Limits, Observed, TrailHealth, conditions};
+use super::{
+    AlertNeeds,
+    conditions::{Limits, Observed, TrailHealth, conditions},
+};
 use crate::{
     HiveError,
     access::AccessApi,
     audit::AuditApi,
-    bots::{BotRegistry, Bots, BotsApi},
+    bots::{BotRegistry, BotsApi},
     config::{Config, Settings},
     host::DiskSpace,
     mode::CurrentLevel,
+    settings::SettingsApi,
     subsystem::Deps,
 };
 
@@ -27,17 +31,19 @@ pub struct AlertsApi {
     registry: BotRegistry,
     audit: AuditApi,
     level: CurrentLevel,
+    live_settings: SettingsApi,
 }
 
 impl AlertsApi {
-    pub(super) fn new(deps: &Deps, access: &AccessApi, bots: &Bots, audit: &AuditApi) -> Self {
+    pub(super) fn new(deps: &Deps, needs: &AlertNeeds<'_>) -> Self {
         Self {
             settings: deps.settings.clone(),
             ledger: deps.ledger.clone(),
-            access: access.clone(),
-            bots: bots.api().clone(),
-            registry: bots.registry().clone(),
-            audit: audit.clone(),
+            access: needs.access.clone(),
+            bots: needs.bots.api().clone(),
+            registry: needs.bots.registry().clone(),
+            audit: needs.audit.clone(),
+            live_settings: needs.settings.clone(),
             level: deps.level.clone(),
         }
     }
@@ -82,6 +88,7 @@ impl AlertsApi {
             followers: &followers,
             webhooks: &webhooks,
             audit: health_of(&self.audit),
+            settings_taken_back: self.live_settings.taken_back(),
             now: Timestamp::now(),
             mode: &self.level.get(),
             disk_percent: disk.map_or(0.0, |disk| disk.used_percent()),

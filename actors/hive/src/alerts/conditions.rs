@@ -22,6 +22,8 @@ pub(crate) struct Observed<'a> {
     pub(crate) followers: &'a [FollowerState],
     /// The audit trail.
     pub(crate) audit: TrailHealth,
+    /// Reason of the last time that settings were taken back, until they are changed or confirmed.
+    pub(crate) settings_taken_back: Option<String>,
     /// Endpoints that are failing or disabled.
     pub(crate) webhooks: &'a [Webhook],
     pub(crate) now: Timestamp,
@@ -61,6 +63,7 @@ pub(crate) fn conditions(observed: &Observed<'_>, limits: Limits) -> Vec<Conditi
     found.extend(disk_filling(observed, limits));
     found.extend(features_shed(observed));
     found.extend(audit_troubled(observed, limits));
+    found.extend(settings_taken_back(observed));
     let lagging = |follower: &FollowerState| follower_lagging(follower, limits);
     let others = observed
         .followers
@@ -151,6 +154,19 @@ fn judged(follower: &FollowerState, mode: &InForce) -> bool {
         _ => return true,
     };
     !feature.is_shed_at(mode.level)
+}
+
+fn settings_taken_back(observed: &Observed<'_>) -> Option<Condition> {
+    let reason = observed.settings_taken_back.as_deref()?;
+    Some(Condition {
+        name: AlertName::SettingsTakenBack,
+        target_type: TargetType::Hive,
+        target: observed.hive.to_owned(),
+        what: format!("settings were taken back: {}", summary(reason)),
+        what_to_do:
+            "see deia config history; correct the settings file or change the setting to another value, or accept the settings as they are: deia config confirm"
+                .to_owned(),
+    })
 }
 
 fn follower_lagging(follower: &FollowerState, limits: Limits) -> Option<Condition> {
@@ -321,6 +337,7 @@ mod tests {
             followers: &[],
             webhooks: &[],
             audit: TrailHealth::default(),
+            settings_taken_back: None,
             now: Timestamp::from_millis(100_000),
             disk_percent: 10.0,
             hive: "hive-1",

@@ -13,6 +13,8 @@ use super::{
 };
 
 pub(super) const DEFAULTS: &str = include_str!("../../../../config/deia.yaml");
+/// How settings change while the hive runs, as the reference tells it before the keys.
+const GUIDE: &str = include_str!("guide.md");
 /// Keys with a bound that is the value of another key, which no schema can express.
 const RELATIVE: &[&str] = &[
     "bots.last_port",
@@ -248,10 +250,9 @@ pub fn page() -> Result<String, ConfigError> {
         overrides both. `deia config check FILE` lists all errors of a file,\n\
         `deia config diff FILE` its differences from the defaults. Durations: `500ms`, `30s`, `5m`, `2h`, `1day`.\n\
         Sizes: `64KiB`, `1MiB`, `2GiB`.\n\n\
-        A key that is *live* takes effect when the server gets SIGHUP and reads its settings again;\n\
-        any other takes effect at the next start (`deia system restart`). Invalid settings\n\
-        change nothing, and the log names the errors.\n"
+"
         .to_owned();
+    out += GUIDE;
     let mut group = String::new();
     for setting in settings()? {
         let first = setting.key.split('.').next().unwrap_or_default();

@@ -206,7 +206,7 @@ fn in_words(expected: &str) -> String {
     }
 }
 
-fn set(root: &mut Value, key: &str, value: Value) {
+pub(super) fn set(root: &mut Value, key: &str, value: Value) {
     let mut at = root;
     for name in key.split('.') {
         at = &mut at[name];

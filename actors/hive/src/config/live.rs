@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use deia_model::SettingChange;
 use tokio::sync::watch;
 
-use super::{Config, ConfigError, document::leaves};
+use super::{Config, ConfigError, differences::changes, provenance::is_within};
 
 /// Keys that take effect as soon as they are in force, and groups of them: each is read at
 /// every use. Any other key is read at a start, and takes effect at the next one.
@@ -31,6 +31,7 @@ const LIVE: &[&str] = &[
     "secrets.max",
     "secrets.max_bytes",
     "server.probe_timeout",
+    "settings",
     "stream",
     "tasks.max_batch",
     "tasks.max_content_bytes",
@@ -73,12 +74,8 @@ pub enum TakesEffect {
 
 impl TakesEffect {
     /// Returns the time at which a key takes effect.
-    pub(super) fn of(key: &str) -> Self {
-        let covers = |live: &&str| {
-            let rest = key.strip_prefix(*live);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        match LIVE.iter().any(covers) {
+    pub(crate) fn of(key: &str) -> Self {
+        match LIVE.iter().any(|live| is_within(key, live)) {
             true => Self::Live,
             false => Self::AtRestart,
         }
@@ -93,87 +90,87 @@ impl TakesEffect {
     }
 }
 
-/// The keys that a reload found changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reloaded {
-    /// Keys that are in force now.
-    pub live: Vec<String>,
-    /// Keys that take effect at the next start.
-    pub at_restart: Vec<String>,
+/// The settings in force, and the number of their version.
+#[derive(Clone, Debug)]
+pub struct InForce {
+    /// Number of the version; 0 in a hive without a record of versions.
+    pub version: u64,
+    /// The settings, whole and valid.
+    pub config: Arc<Config>,
 }
 
 /// The settings in force. Users of a live key read it here at each use, or wait for
 /// [changes](Self::changes); a key that takes effect at a start is read once.
 #[derive(Clone, Debug)]
-pub struct Settings(Arc<watch::Sender<Arc<Config>>>);
+pub struct Settings(Arc<watch::Sender<InForce>>);
 
 impl Settings {
     /// Creates the holder of these settings.
     pub fn new(config: Config) -> Self {
-        Self(Arc::new(watch::Sender::new(Arc::new(config))))
+        let config = Arc::new(config);
+        Self(Arc::new(watch::Sender::new(InForce { version: 0, config })))
     }
 
     /// Returns the settings in force now.
     pub fn get(&self) -> Arc<Config> {
+        self.0.borrow().config.clone()
+    }
+
+    /// Returns the settings in force now and their version.
+    pub fn in_force(&self) -> InForce {
         self.0.borrow().clone()
     }
 
     /// Returns a receiver that is notified whenever the settings in force change.
-    pub fn changes(&self) -> watch::Receiver<Arc<Config>> {
+    pub fn changes(&self) -> watch::Receiver<InForce> {
         self.0.subscribe()
     }
 
-    /// Applies the live keys of loaded settings, all or none.
-    ///
-    /// # Errors
-    /// [`ConfigError`]: the live keys are not valid together with the other keys in force.
-    /// Nothing has changed then.
-    pub fn reload(&self, loaded: &Config) -> Result<Reloaded, ConfigError> {
-        let before = self.get();
-        let (after, reloaded) = merge(&before, loaded)?;
-        if !reloaded.live.is_empty() {
-            self.0.send_replace(Arc::new(after));
-        }
-        Ok(reloaded)
+    /// Puts settings in force, whole.
+    pub(crate) fn put(&self, version: u64, config: Arc<Config>) {
+        self.0.send_replace(InForce { version, config });
     }
 }
 
-/// Returns the settings in force with the live keys of others, and the keys that differ.
-fn merge(before: &Config, loaded: &Config) -> Result<(Config, Reloaded), ConfigError> {
+/// Settings that may be put in force without a restart.
+#[derive(Clone, Debug)]
+pub(crate) struct Merged {
+    /// The settings in force, with the live keys of the others.
+    pub(crate) config: Config,
+    /// Differences in live keys.
+    pub(crate) changes: Vec<SettingChange>,
+    /// Other keys that differ.
+    pub(crate) at_restart: Vec<String>,
+}
+
+/// Returns the settings in force with the live keys of others, and the differences.
+///
+/// # Errors
+/// [`ConfigError`]: the live keys are not valid together with the other keys in force.
+pub(crate) fn merge(before: &Config, loaded: &Config) -> Result<Merged, ConfigError> {
     let malformed = |error: serde_json::Error| ConfigError::Malformed(error.to_string());
     let value = |config: &Config| serde_json::to_value(config).map_err(malformed);
     let (mut merged, loaded) = (value(before)?, value(loaded)?);
-    let mut reloaded = Reloaded::default();
-    for key in differing(&merged, &loaded) {
-        match TakesEffect::of(&key) {
-            TakesEffect::Live => {
-                let pointer = format!("/{}", key.replace('.', "/"));
-                if let (Some(to), Some(from)) =
-                    (merged.pointer_mut(&pointer), loaded.pointer(&pointer))
-                {
-                    *to = from.clone();
-                }
-                reloaded.live.push(key);
-            }
-            TakesEffect::AtRestart => reloaded.at_restart.push(key),
+    let found = changes(&merged, &loaded);
+    let (live, others): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .partition(|change| TakesEffect::of(&change.key) == TakesEffect::Live);
+    for change in &live {
+        let pointer = format!("/{}", change.key.replace('.', "/"));
+        let from = loaded.pointer(&pointer);
+        if let (Some(to), Some(from)) = (merged.pointer_mut(&pointer), from) {
+            *to = from.clone();
         }
     }
-    let merged: Config = serde_json::from_value(merged).map_err(malformed)?;
-    match merged.problems() {
-        problems if problems.is_empty() => Ok((merged, reloaded)),
+    let config: Config = serde_json::from_value(merged).map_err(malformed)?;
+    match config.problems() {
+        problems if problems.is_empty() => Ok(Merged {
+            config,
+            changes: live,
+            at_restart: others.into_iter().map(|change| change.key).collect(),
+        }),
         problems => Err(ConfigError::Invalid(problems)),
     }
-}
-
-/// Returns the keys that have another value in the second, or are in one of them only.
-fn differing(before: &Value, after: &Value) -> Vec<String> {
-    let (before, after) = (leaves(before), leaves(after));
-    let has = |leaves: &[(String, Value)], leaf: &(String, Value)| leaves.contains(leaf);
-    let changed = after.iter().filter(|leaf| !has(&before, leaf));
-    let gone = before
-        .iter()
-        .filter(|(key, _)| !after.iter().any(|(other, _)| other == key));
-    changed.chain(gone).map(|(key, _)| key.clone()).collect()
 }
 
 #[cfg(test)]
@@ -200,22 +197,31 @@ mod tests {
     }
 
     #[test]
-    fn reload_puts_live_keys_in_force_and_names_the_others() {
-        let settings = Settings::new(config(&[]));
-        let changes = settings.changes();
+    fn live_keys_are_merged_and_the_others_named() {
+        let before = config(&[]);
         let loaded = config(&[
             ("secrets.max", "7"),
             ("tasks.types", "[a, b]"),
             ("server.max_wait", "1s"),
         ]);
-        let reloaded = settings.reload(&loaded).unwrap();
-        assert_eq!(reloaded.live, ["secrets.max", "tasks.types"]);
-        assert_eq!(reloaded.at_restart, ["server.max_wait"]);
-        let now = settings.get();
+        let merged = merge(&before, &loaded).unwrap();
+        let keys: Vec<_> = merged.changes.iter().map(|it| it.key.as_str()).collect();
+        assert_eq!(keys, ["secrets.max", "tasks.types"]);
+        assert_eq!(merged.at_restart, ["server.max_wait"]);
+        let now = &merged.config;
         assert_eq!((now.secrets.max, now.tasks.types.len()), (7, 2));
-        assert_eq!(now.server.max_wait, config(&[]).server.max_wait);
+        assert_eq!(now.server.max_wait, before.server.max_wait);
+        let again = merge(now, &loaded).unwrap();
+        assert!(again.changes.is_empty(), "{again:?}");
+    }
+
+    #[test]
+    fn settings_in_force_are_whole_and_named() {
+        let settings = Settings::new(config(&[]));
+        let changes = settings.changes();
+        settings.put(3, Arc::new(config(&[("secrets.max", "7")])));
+        let now = settings.in_force();
+        assert_eq!((now.version, now.config.secrets.max), (3, 7));
         assert!(changes.has_changed().unwrap());
-        let again = settings.reload(&loaded).unwrap();
-        assert!(again.live.is_empty(), "{again:?}");
     }
 }

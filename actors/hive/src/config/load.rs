@@ -3,8 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use config::{Environment, File, FileFormat};
+use serde_json::Value;
 
-use super::{Config, ConfigError, Problem, document::DEFAULTS, inspect::judge};
+use super::{
+    Config, ConfigError, Problem,
+    document::DEFAULTS,
+    inspect::{judge, set},
+};
 
 /// Sources of settings; each layer overrides the ones before.
 #[derive(Clone, Debug, Default)]
@@ -12,8 +17,12 @@ pub struct Layers {
     file: Option<PathBuf>,
     /// Text of the file, if it was read before and must not be read again.
     text: Option<String>,
+    /// Values of the file, in place of its text.
+    values: Option<Value>,
     environment: bool,
     overrides: Vec<(String, String)>,
+    /// Values that were set over the API, by key.
+    api: Vec<(String, Value)>,
 }
 
 impl Layers {
@@ -29,6 +38,52 @@ impl Layers {
     pub fn text(mut self, path: impl AsRef<Path>, text: impl Into<String>) -> Self {
         self.text = Some(text.into());
         self.file(path)
+    }
+
+    /// Adds values in place of the content of the file, as they were when it was read before.
+    #[must_use]
+    pub(crate) fn values(mut self, values: Value) -> Self {
+        self.values = Some(values);
+        self
+    }
+
+    /// Sets one key over everything else, as a change over the API does.
+    #[must_use]
+    pub(crate) fn api(mut self, key: impl Into<String>, value: Value) -> Self {
+        self.api.push((key.into(), value));
+        self
+    }
+
+    /// Returns the layers without the values that were set over the API.
+    #[must_use]
+    pub(crate) fn without_api(mut self) -> Self {
+        self.api.clear();
+        self
+    }
+
+    /// Returns the path of the file.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Returns the text of the file, unless its values are used or it was not read.
+    pub(crate) fn read_text(&self) -> Option<&str> {
+        self.text.as_deref().filter(|_| self.values.is_none())
+    }
+
+    /// Returns the keys that were set by options, the last one last.
+    pub(super) fn option_keys(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.overrides.iter().map(|(key, _)| key.as_str())
+    }
+
+    /// Returns true if the environment is one of the layers.
+    pub(super) fn has_environment(&self) -> bool {
+        self.environment
+    }
+
+    /// Returns the values of the file, as they were stored.
+    pub(super) fn stored_values(&self) -> Option<&Value> {
+        self.values.as_ref()
     }
 
     /// Adds the environment; `DEIA__SERVER__BIND` is `server.bind`.
@@ -82,6 +137,9 @@ impl Layers {
             set.strip_prefix(key)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
+        if self.api.iter().any(|(set, _)| is_it(set)) {
+            return Some("a change over the API".to_owned());
+        }
         let option = self.overrides.iter().rev().find(|(set, _)| is_it(set));
         if let Some((set, _)) = option {
             return Some(format!("--set {set}"));
@@ -96,10 +154,14 @@ impl Layers {
         named.take(usize::from(self.environment)).next()
     }
 
-    fn merge(&self) -> Result<serde_json::Value, ConfigError> {
+    fn merge(&self) -> Result<Value, ConfigError> {
         let mut builder =
             config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Yaml));
-        if let Some(path) = &self.file {
+        if let Some(values) = &self.values {
+            // JSON is YAML.
+            let text = values.to_string();
+            builder = builder.add_source(File::from_str(&text, FileFormat::Yaml));
+        } else if let Some(path) = &self.file {
             let read = || std::fs::read_to_string(path);
             let text = self.text.clone().map_or_else(read, Ok);
             let text = text.map_err(|error| ConfigError::Unreadable {
@@ -137,12 +199,16 @@ impl Layers {
             || "the configuration".to_owned(),
             |path| path.display().to_string(),
         );
-        builder
+        let mut merged: Value = builder
             .build()
             .and_then(config::Config::try_deserialize)
             .map_err(|error| {
                 ConfigError::Malformed(format!("{place}: {}", readable_yaml(&error.to_string())))
-            })
+            })?;
+        for (key, value) in &self.api {
+            set(&mut merged, key, value.clone());
+        }
+        Ok(merged)
     }
 }
 
@@ -168,7 +234,7 @@ pub fn readable_yaml(said: &str) -> String {
 }
 
 /// Parses a settings file without validating it.
-pub(super) fn read_yaml(text: &str) -> Result<serde_json::Value, ConfigError> {
+pub(crate) fn read_yaml(text: &str) -> Result<Value, ConfigError> {
     config::Config::builder()
         .add_source(File::from_str(without_mark(text), FileFormat::Yaml))
         .build()
@@ -185,7 +251,7 @@ pub(super) struct Untyped {
 }
 
 /// Converts values to settings, unchecked.
-pub(super) fn typed(values: serde_json::Value) -> Result<Config, Untyped> {
+pub(super) fn typed(values: Value) -> Result<Config, Untyped> {
     serde_path_to_error::deserialize(values).map_err(|error| Untyped {
         at: error.path().to_string(),
         said: error.into_inner().to_string(),

@@ -10,7 +10,8 @@ use tracing_subscriber::EnvFilter;
 use super::{
     AdmissionSettings, AlertSettings, AuditSettings, AuthSettings, ConfigError,
     DegradationSettings, EventSettings, LimitSettings, MessagingSettings, Problem,
-    SchedulerSettings, SecretSettings, StreamSettings, TaskSettings, TlsSettings, WebhookSettings,
+    SchedulerSettings, SecretSettings, SettingsSettings, StreamSettings, TaskSettings, TlsSettings,
+    WebhookSettings,
     bots::BotSettings,
     check::{Checker, Rule},
 };
@@ -47,6 +48,8 @@ pub struct Config {
     pub bots: BotSettings,
     /// The secret store.
     pub secrets: SecretSettings,
+    /// Settings themselves.
+    pub settings: SettingsSettings,
     /// Users and keys.
     pub auth: AuthSettings,
     /// Rate limits.
@@ -232,6 +235,12 @@ impl Config {
         self.data_dir.join("work").join(bot.as_str())
     }
 
+    /// Returns true if every value is allowed.
+    #[cfg(test)]
+    pub(crate) fn is_valid(&self) -> bool {
+        self.problems().is_empty()
+    }
+
     /// Returns every problem with the values.
     pub(super) fn problems(&self) -> Vec<Problem> {
         self.checked().done()
@@ -257,6 +266,7 @@ impl Config {
         self.scheduler.check(&mut check);
         self.bots.check(&mut check);
         self.secrets.check(&mut check);
+        self.settings.check(&mut check);
         self.auth.check(&mut check);
         self.limits.check(&mut check);
         check.not_empty("data_dir", &self.data_dir.to_string_lossy());

@@ -5,7 +5,10 @@ use std::{
     time::Instant,
 };
 
-use deia_ledger::{CommandLog, CommitNotice, MarkRunning, RecordEvents, store::SqliteStore};
+use deia_ledger::{
+    Command, CommandLog, CommitNotice, MarkRunning, RecordEvents, SettingsReads, WriteSettings,
+    store::SqliteStore,
+};
 use deia_model::{Action, NewEvent, Timestamp};
 use deia_supervision::Tree;
 
@@ -24,6 +27,7 @@ use crate::{
     lifecycle::State,
     mode::CurrentLevel,
     reaper, secrets,
+    settings::StartSettings,
     store_options::store_options,
     subsystem::Deps,
     tree::{self, Opened},
@@ -43,9 +47,13 @@ impl Hive {
     /// # Errors
     /// [`HiveStartError`]: the data directory is in use or cannot be written, the store
     /// cannot be opened, or a child of the tree fails to start.
-    pub async fn start(mut config: Config, front: FrontFactory) -> Result<Self, HiveStartError> {
+    pub async fn start(
+        settings: StartSettings,
+        front: FrontFactory,
+    ) -> Result<Self, HiveStartError> {
         let (started_at, started) = (Timestamp::now(), Instant::now());
-        config.make_absolute();
+        let mut resolved = settings.into_resolved();
+        let config = resolved.config().clone();
         let data_dir = DataDir::open(&config.data_dir)?;
         let sealing = Arc::new(secrets::load_or_make(&config)?);
         let options = store_options(&config);
@@ -61,14 +69,21 @@ impl Hive {
             .map_err(HiveStartError::Reaper)?;
         // The migration comes last: if a step before it fails, the previous binary can go on.
         store.migrate()?;
+        if !resolved.is_for(&store.settings_record().await?) {
+            return Err(HiveStartError::SettingsMoved);
+        }
+        let record = resolved.take_write(&store.hive_id());
+        let in_force = Settings::new(config);
+        in_force.put(resolved.version(), in_force.get());
         let deps = Deps {
-            settings: Settings::new(config),
+            settings: in_force,
             ledger: Arc::new(store),
             tree: Arc::new(OnceLock::new()),
             lifecycle: Arc::default(),
             level: CurrentLevel::default(),
         };
         let opened = Opened {
+            resolved,
             files,
             sealing,
             reaper,
@@ -90,7 +105,7 @@ impl Hive {
         hive.operations().follow(&tree);
         // The tree is set once: this hive has no other.
         let _ = hive.inner.deps.tree.set(tree);
-        hive.settle(&before).await?;
+        hive.settle(&before, record).await?;
         hive.inner.deps.lifecycle.set(State::Ready);
         hive.tasks().sweep_outputs();
         #[cfg(any(test, feature = "testing"))]
@@ -116,7 +131,11 @@ impl Hive {
     }
 
     /// Writes the records that precede the first request.
-    async fn settle(&self, before: &Before) -> Result<(), HiveStartError> {
+    async fn settle(
+        &self,
+        before: &Before,
+        settings: Option<WriteSettings>,
+    ) -> Result<(), HiveStartError> {
         let (ledger, config) = (&self.inner.deps.ledger, self.config());
         audit::align(ledger, &config).await?;
         let subsystems = &self.inner.subsystems;
@@ -126,7 +145,8 @@ impl Hive {
         ensure_admin_key(ledger, &config, before.new).await?;
         subsystems.secrets.look_for_lost(ledger).await?;
         let unclean = NewEvent::new(Action::ShutdownUnclean, "deia", ledger.hive_id()).failure();
-        let mut commands = vec![MarkRunning(true).into()];
+        let mut commands: Vec<Command> = settings.into_iter().map(Into::into).collect();
+        commands.push(MarkRunning(true).into());
         if !before.clean {
             commands.insert(0, RecordEvents(vec![unclean]).into());
         }

@@ -196,6 +196,12 @@ metrics! {
         FEATURE_ON = Gauge "deia_feature_on" ["feature"]
             "1 if the feature is on, 0 if it is shed, suspended or down; features that this version does not have are left out";
     }
+    "Settings" {
+        SETTINGS_VERSION = Gauge "deia_settings_version" []
+            "Version of the settings in force";
+        SETTINGS_CHANGES = Counter "deia_settings_changes_total" ["outcome"]
+            "Changes of settings since the start: applied, refused, or taken back";
+    }
     "Live stream" {
         STREAM_CLIENTS = Gauge "deia_stream_clients" []
             "Clients that follow the live stream now";

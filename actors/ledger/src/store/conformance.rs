@@ -23,6 +23,7 @@ pub(crate) mod queue;
 pub(crate) mod secrets;
 pub(crate) mod session_bots;
 pub(crate) mod sessions;
+pub(crate) mod settings;
 pub(crate) mod shares;
 pub(crate) mod submissions;
 pub(crate) mod task_events;
@@ -76,6 +77,11 @@ suite! { $
         alerts_are_listed_page_by_page_and_forgotten_when_old,
         condition_has_one_open_alert_until_it_is_resolved,
         open_alert_is_seen_with_its_condition_as_it_is_now,
+    }
+    settings {
+        earlier_versions_are_found_unless_they_were_taken_back,
+        old_versions_are_forgotten_but_not_those_to_go_back_to,
+        version_is_recorded_once_with_its_event,
     }
     session_bots {
         tasks_of_a_session_go_to_its_bot,

@@ -45,6 +45,7 @@ mod scan;
 mod schema;
 mod secrets;
 mod sessions;
+mod settings;
 mod shares;
 mod statistics;
 mod submit;

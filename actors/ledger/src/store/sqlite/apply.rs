@@ -3,7 +3,7 @@
 
 use super::{
     access, alerts, attempts, bots, callers, claim, due, erase, errors::ApplyError, external,
-    followers, messages, mode, pauses, prune, retry, secrets, sessions, submit, trail,
+    followers, messages, mode, pauses, prune, retry, secrets, sessions, settings, submit, trail,
     transaction::Tx, waiting, web_sessions, webhooks,
 };
 use crate::{Command, Reply};
@@ -80,6 +80,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Reply, ApplyEr
         Command::Webhook(command) => webhooks::apply(tx, command),
         Command::Secret(command) => secrets::apply(tx, command),
         Command::WebSession(command) => web_sessions::apply(tx, command),
+        Command::WriteSettings(command) => settings::apply(tx, command),
         Command::Advance(advance) => followers::advance(tx, advance),
         Command::PruneEvents(command) => Ok(followers::prune(tx, command)?),
         Command::BeginTimeline(command) => trail::begin_timeline(tx, *command),

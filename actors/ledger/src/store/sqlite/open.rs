@@ -21,9 +21,10 @@ use super::{
     pool::ReaderPool,
     reserve::Reserve,
     schema::{self, SchemaError},
+    settings,
     writer::Shared,
 };
-use crate::{StoreError, anchor::Anchor};
+use crate::{SettingsRecord, StoreError, anchor::Anchor};
 
 /// Minimum version of SQLite: earlier ones may corrupt the file when a WAL is reset.
 const LEAST_SQLITE: i32 = 3_051_003;
@@ -171,6 +172,20 @@ impl SqliteStore {
             return Ok(Vec::new());
         }
         let found = readable(&path).and_then(|db| bots::all(&db));
+        found.map_err(|source| OpenError::of_file(&path, source))
+    }
+
+    /// Returns the versions of the settings in the file that a start needs; none if the file does
+    /// not exist. Changes nothing.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn settings_of(options: &SqliteOptions) -> Result<SettingsRecord, OpenError> {
+        let path = options.path.clone();
+        if !path.exists() {
+            return Ok(SettingsRecord::default());
+        }
+        let found = readable(&path).and_then(|db| settings::record(&db));
         found.map_err(|source| OpenError::of_file(&path, source))
     }
 }

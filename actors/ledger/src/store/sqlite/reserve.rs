@@ -53,6 +53,7 @@ pub(super) fn share_of(command: &Command, has_happened: bool) -> Share {
         | Command::Mode(_)
         | Command::Access(AccessCommand::RevokeKey(_) | AccessCommand::RecoverAdmin(_))
         | Command::WebSession(WebSessionCommand::End(_) | WebSessionCommand::EndAll(_)) => Share::Whole,
+        Command::WriteSettings(command) => whole(command.mends),
         Command::SetDesired(command) => whole(command.desired != BotDesired::Launched),
         // Callers can cause any number of these.
         Command::RecordEvents(command) => {

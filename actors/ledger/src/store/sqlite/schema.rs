@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../sql/0004_audit.sql"),
     include_str!("../sql/0005_messaging.sql"),
     include_str!("../sql/0006_sessions.sql"),
+    include_str!("../sql/0007_settings.sql"),
     include_str!("../sql/0008_operator_level.sql"),
 ];
 

@@ -1,0 +1,164 @@
+//! Settings of a whole hive.
+
+mod changes;
+mod edits;
+mod starts;
+mod trouble;
+
+use std::sync::{Arc, Mutex};
+
+use deia_model::{Action, EventFilter, PageRequest, Principal, SettingsReload, SettingsVersion};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{ChangeSetting, ReloadSettings, SettingsSource, StartSettings};
+use crate::{
+    Hive, HiveError, HiveStartError,
+    config::{Config, ConfigError, Layers},
+    testing::no_front,
+};
+
+/// Layers with a text in place of a settings file.
+struct Source {
+    text: Mutex<String>,
+    layers: Layers,
+    gave_up: Mutex<Option<deia_model::Timestamp>>,
+}
+
+impl SettingsSource for Source {
+    fn layers(&self) -> Result<Layers, ConfigError> {
+        let text = self.text.lock().unwrap().clone();
+        Ok(self.layers.clone().text("deia.yaml", text))
+    }
+
+    fn path(&self) -> Option<std::path::PathBuf> {
+        Some("deia.yaml".into())
+    }
+
+    fn gave_up_at(&self, _config: &Config) -> Option<deia_model::Timestamp> {
+        *self.gave_up.lock().unwrap()
+    }
+}
+
+/// A hive with a settings file.
+struct Site {
+    hive: Hive,
+    admin: Principal,
+    source: Arc<Source>,
+    dir: Arc<TempDir>,
+}
+
+impl Site {
+    async fn start(text: &str, set: &[(&str, &str)]) -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let layers = Layers::default()
+            .set("data_dir", dir.path().display().to_string())
+            .set("bots.seed", "[]")
+            .set("server.drain_timeout", "0s")
+            .set("settings.watch", "false");
+        let layers = set
+            .iter()
+            .fold(layers, |layers, (key, value)| layers.set(*key, *value));
+        let source = Arc::new(Source {
+            text: Mutex::new(text.to_owned()),
+            layers,
+            gave_up: Mutex::default(),
+        });
+        Self::start_in(dir, source).await.unwrap()
+    }
+
+    async fn start_in(dir: Arc<TempDir>, source: Arc<Source>) -> Result<Self, HiveStartError> {
+        let settings = StartSettings::read(source.clone()).unwrap();
+        let hive = Hive::start(settings, no_front()).await?;
+        let key = std::fs::read_to_string(hive.config().admin_key_path()).unwrap();
+        let admin = hive.access().authenticate(key.trim(), None).unwrap();
+        Ok(Self {
+            hive,
+            admin,
+            source,
+            dir,
+        })
+    }
+
+    /// Stops the hive, and starts it again.
+    async fn start_again(self) -> Self {
+        let Self {
+            hive, source, dir, ..
+        } = self;
+        hive.shutdown().await;
+        drop(hive);
+        Self::start_in(dir, source).await.unwrap()
+    }
+
+    fn write(&self, text: &str) {
+        text.clone_into(&mut self.source.text.lock().unwrap());
+    }
+
+    async fn set(&self, key: &str, value: Value) -> Result<SettingsReload, HiveError> {
+        self.set_if(key, value, None).await
+    }
+
+    async fn set_if(
+        &self,
+        key: &str,
+        value: Value,
+        version: Option<u64>,
+    ) -> Result<SettingsReload, HiveError> {
+        let change = ChangeSetting {
+            key: key.to_owned(),
+            value,
+            version,
+            confirm_within: None,
+        };
+        self.hive.settings().change(&self.admin, change).await
+    }
+
+    async fn reload(&self, request: ReloadSettings) -> Result<SettingsReload, HiveError> {
+        self.hive.settings().reload(&self.admin, request).await
+    }
+
+    fn secrets_max(&self) -> u32 {
+        self.hive.config().secrets.max
+    }
+
+    async fn versions(&self) -> Vec<SettingsVersion> {
+        let page = self.hive.settings().history(page()).await.unwrap();
+        page.items
+    }
+
+    /// Returns the details of the events of that action, the newest first.
+    async fn events(&self, action: Action) -> Vec<Value> {
+        let filter = EventFilter {
+            action: Some(action.as_str().to_owned()),
+            ..EventFilter::default()
+        };
+        let events = self.hive.operations().events(&self.admin, filter, page());
+        let events = events.await.unwrap().items.into_iter();
+        events.map(|event| event.details).collect()
+    }
+}
+
+fn page() -> PageRequest {
+    PageRequest {
+        limit: 1_000,
+        cursor: None,
+    }
+}
+
+/// Runs `test` on a hive with that settings file, and stops it.
+fn with_site(text: &str, set: &[(&str, &str)], test: impl AsyncFnOnce(Site) -> Site) {
+    actix_rt::System::new().block_on(async {
+        let site = Site::start(text, set).await;
+        let site = test(site).await;
+        site.hive.shutdown().await;
+    });
+}
+
+/// A file with that limit of secrets.
+fn limit(max: u32) -> String {
+    format!("secrets: {{max: {max}}}\n")
+}
+
+fn json_of(value: impl serde::Serialize) -> Value {
+    json!(value)
+}
