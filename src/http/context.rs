@@ -1,7 +1,9 @@
 //! A request that passed the guard, and the methods by which handlers take it apart.
 
+mod overload;
 mod path_param;
 pub(crate) mod query;
+mod streams;
 
 use std::{
     borrow::Cow, fmt::Display, net::IpAddr, ops::RangeInclusive, pin::pin, str::FromStr, sync::Arc,
@@ -9,17 +11,14 @@ use std::{
 };
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest,
     dev::Payload,
-    http::{
-        Method,
-        header::{IF_MATCH, IF_NONE_MATCH},
-    },
+    http::header::{IF_MATCH, IF_NONE_MATCH},
     web::Bytes,
 };
 use deia_hive::Hive;
 use deia_ledger::Idempotency;
-use deia_model::{Credential, PageRequest, Principal, WebSessionCookie};
+use deia_model::{PageRequest, Principal, WebSessionCookie};
 use futures_util::FutureExt as _;
 use ring::digest::{Context, SHA256};
 use serde::de::DeserializeOwned;
@@ -30,14 +29,15 @@ use crate::http::{
         catalogue::Code,
         etag::{self, Precondition},
         json,
+        json::Chunk,
         problem::{Problem, is_secret},
-        streams::{Reader, Sink, StreamPlace, headers_only},
     },
     guard::{
         admission::Permit,
         class::RouteClass,
         credentials,
         credentials::Credentials,
+        overload::Contender,
         policy::{Access, RoutePolicy},
         who::{is_unchanged, reauthorize},
     },
@@ -56,12 +56,15 @@ pub(crate) struct RequestCtx {
     state: Arc<ServerState>,
     request: HttpRequest,
     payload: Payload,
+    /// The first chunk of the body, or its end, if it was taken from the payload already.
+    first: Option<Option<Chunk>>,
     /// The memory of the body, reserved until the request is answered.
     held: ByteReservation,
     access: Access,
     class: RouteClass,
     /// Absent while a slow body is received.
     permit: Option<Permit>,
+    contender: Contender,
     query: Vec<(String, String)>,
     traceparent: Option<String>,
 }
@@ -70,7 +73,11 @@ pub(crate) struct RequestCtx {
 pub(crate) struct Admitted {
     pub(crate) who: Principal,
     pub(crate) permit: Permit,
+    /// The caller, as far as admission under overload depends on it.
+    pub(crate) contender: Contender,
     pub(crate) body: Payload,
+    /// The first chunk of the body, if the guard has looked at it.
+    pub(crate) first: Option<Option<Chunk>>,
     /// The trace that the work of this request belongs to.
     pub(crate) traceparent: Option<String>,
 }
@@ -96,9 +103,11 @@ impl RequestCtx {
             access: policy.access,
             class: policy.class,
             permit: Some(admitted.permit),
+            contender: admitted.contender,
             state,
             request,
             payload: admitted.body,
+            first: admitted.first,
             query,
             traceparent: admitted.traceparent,
         })
@@ -236,43 +245,6 @@ impl RequestCtx {
         let _ = stopping.wait_for(|stopping| *stopping).await;
     }
 
-    /// Returns an answer of that type whose body `make` writes while it is read.
-    ///
-    /// # Errors
-    /// All slots for streams are taken.
-    pub(crate) fn streamed<Fut>(
-        &self,
-        content_type: &'static str,
-        make: impl FnOnce(Sink) -> Fut + 'static,
-    ) -> Result<HttpResponse, Problem>
-    where
-        Fut: Future<Output = ()> + 'static,
-    {
-        Ok(match self.stream_place()? {
-            Some(place) => place.streamed(content_type, make),
-            None => headers_only(content_type),
-        })
-    }
-
-    /// Returns the place of a stream; `None` if only its headers are asked for.
-    ///
-    /// # Errors
-    /// All slots for streams are taken.
-    pub(crate) fn stream_place(&self) -> Result<Option<StreamPlace>, Problem> {
-        if *self.request.method() == Method::HEAD {
-            return Ok(None);
-        }
-        let certificate = match self.who.credential {
-            Credential::Certificate => connection::certificate(&self.request),
-            _ => None,
-        };
-        Ok(Some(StreamPlace {
-            slot: self.state.streams.slot(&self.who.budget())?,
-            reader: Reader::new(self.hive(), &self.who, self.address(), certificate),
-            stopping: self.state.stopping.clone(),
-        }))
-    }
-
     /// Returns the position at which a stream of events resumes.
     pub(crate) fn last_event_id(&self) -> Result<Option<u64>, Problem> {
         const NAME: &str = "Last-Event-ID";
@@ -306,7 +278,10 @@ impl RequestCtx {
     /// Receives the body; gives up the permit while it has to wait.
     async fn receive(&mut self) -> Result<Bytes, Problem> {
         let limits = self.state.body;
-        let arrived = json::arrived(&mut self.payload).await;
+        let arrived = match self.first.take() {
+            Some(first) => Some(first),
+            None => json::arrived(&mut self.payload).await,
+        };
         let body = json::Body {
             request: &self.request,
             payload: &mut self.payload,

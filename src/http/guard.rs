@@ -4,6 +4,7 @@ pub(crate) mod admission;
 pub(crate) mod class;
 pub(crate) mod credentials;
 pub(crate) mod csrf;
+pub(crate) mod overload;
 pub(crate) mod pass;
 pub(crate) mod policy;
 pub(crate) mod quotas;

@@ -9,7 +9,7 @@ use actix_web::{
     web::{self, Payload, ServiceConfig},
 };
 use deia_hive::Hive;
-use deia_model::Action;
+use deia_model::{Action, Feature};
 
 use crate::http::{
     body::{answer::Answer, catalogue::Code, problem::Problem},
@@ -35,6 +35,10 @@ pub struct Route {
     pub path: &'static str,
     /// The access that the route needs.
     pub access: Access,
+    /// The feature without which a call cannot be served.
+    pub needs: Option<Feature>,
+    /// True if calls are served while the hive is read-only.
+    pub in_read_only: bool,
     /// The events that a call leaves; absent from routes that only read.
     pub leaves: Option<Leaves>,
     /// The class of requests; absent from open routes, which have the budget of probes.

@@ -1,7 +1,7 @@
 //! The table of routes: the one place that lists them.
 
 use actix_web::http::Method;
-use deia_model::{Action, Permission as P};
+use deia_model::{Action, Feature, Permission as P};
 
 use crate::http::{
     api::{
@@ -17,7 +17,7 @@ use crate::http::{
         class::RouteClass::{Admin, Read, Stream, Submit, Write},
         policy::{
             Access::{AnyKey, Needs, Open},
-            RoutePolicy, fails_closed,
+            RoutePolicy, fails_closed, in_read_only,
         },
     },
     route::{Leaves, Route, guarded, open},
@@ -26,13 +26,14 @@ use crate::http::{
 
 /// Makes the rows of the table. The comment over a row is its summary in the OpenAPI
 /// document; a row that is open to all has no class, since its budget is that of probes.
+/// A row may name the feature that its requests need.
 /// A row ends with the events of which a successful call leaves one, or with the reason
 /// why it leaves none; rows that only read have neither.
 macro_rules! routes {
     ($($tag:literal { $(
         $(#[doc = $summary:literal])+
         $method:ident $path:literal, $access:expr, $class:tt, $($handler:ident)::+, $id:literal
-        $(=> [$($event:ident),+])? $(, leaves $what:ident $(because $why:literal)?)?;
+        $(, needs $feature:ident)? $(=> [$($event:ident),+])? $(, leaves $what:ident $(because $why:literal)?)?;
     )+ })+) => {
         vec![$($(
             Route {
@@ -40,31 +41,40 @@ macro_rules! routes {
                 path: $path,
                 access: $access,
                 class: routes!(@class $class),
+                needs: routes!(@needs $($feature)?),
+                in_read_only: in_read_only(&Method::$method, $access, $path),
                 leaves: routes!(@leaves $([$($event),+])? $($what $($why)?)?),
                 tag: $tag,
                 operation_id: $id,
                 summary: concat!($($summary),+).trim_ascii(),
                 description: $($handler)::+::description(),
-                handler: routes!(@handler $class, $method, $path, $access, $($handler)::+),
+                handler: routes!(@handler $class, $method, $path, $access, [$($feature)?], $($handler)::+),
             }
         ),+),+]
     };
+    (@needs) => { None };
+    (@needs $feature:ident) => { Some(Feature::$feature) };
     (@leaves) => { None };
     (@leaves [$($event:ident),+]) => { Some(Leaves::Events(&[$(Action::$event),+])) };
     (@leaves external) => { Some(Leaves::External) };
     (@leaves nothing $why:literal) => { Some(Leaves::Nothing($why)) };
     (@class -) => { None };
     (@class $class:ident) => { Some($class) };
-    (@handler -, $method:ident, $path:literal, $access:expr, $($handler:ident)::+) => {
+    (@handler -, $method:ident, $path:literal, $access:expr, [], $($handler:ident)::+) => {
         open($($handler)::+)
     };
-    (@handler $class:ident, $method:ident, $path:literal, $access:expr, $($handler:ident)::+) => {
+    (
+        @handler $class:ident, $method:ident, $path:literal, $access:expr, [$($feature:ident)?],
+        $($handler:ident)::+
+    ) => {
         guarded(
             RoutePolicy {
                 access: $access,
                 class: $class,
                 query: Some(&$($handler)::+::description().query),
                 fails_closed: fails_closed(&Method::$method, $access, $path),
+                in_read_only: in_read_only(&Method::$method, $access, $path),
+                needs: routes!(@needs $($feature)?),
             },
             $($handler)::+,
         )
@@ -188,7 +198,7 @@ pub fn table() -> Vec<Route> {
             /// Removes an endpoint with its deliveries.
             DELETE "/api/v1/webhooks/{id}",                   Needs(P::WebhookManage), Write,  webhooks::delete,        "delete_webhook" => [WebhookDeleted];
             /// Sends a test to an endpoint, and waits for the outcome.
-            POST   "/api/v1/webhooks/{id}/test",              Needs(P::WebhookManage), Write,  webhooks::test,          "test_webhook", leaves nothing because "one message without content is sent, and nothing is stored";
+            POST   "/api/v1/webhooks/{id}/test",              Needs(P::WebhookManage), Write,  webhooks::test,          "test_webhook", needs WebhookDelivery, leaves nothing because "one message without content is sent, and nothing is stored";
             /// Enables an endpoint.
             POST   "/api/v1/webhooks/{id}/enable",            Needs(P::WebhookManage), Write,  webhooks::enable,        "enable_webhook" => [WebhookEnabled];
             /// Disables an endpoint.
@@ -200,9 +210,9 @@ pub fn table() -> Vec<Route> {
             /// Reads a delivery and its attempts.
             GET    "/api/v1/webhooks/{id}/deliveries/{message}", Needs(P::WebhookRead),   Read,   deliveries::get,         "get_webhook_delivery";
             /// Attempts a delivery again.
-            POST   "/api/v1/webhooks/{id}/deliveries/{message}/retry", Needs(P::WebhookManage), Write,  deliveries::retry,       "retry_webhook_delivery" => [WebhookReplayed];
+            POST   "/api/v1/webhooks/{id}/deliveries/{message}/retry", Needs(P::WebhookManage), Write,  deliveries::retry,       "retry_webhook_delivery", needs WebhookDelivery => [WebhookReplayed];
             /// Delivers the events of a range of time again.
-            POST   "/api/v1/webhooks/{id}/replays",           Needs(P::WebhookManage), Write,  replays::start,          "start_webhook_replay" => [WebhookReplayed];
+            POST   "/api/v1/webhooks/{id}/replays",           Needs(P::WebhookManage), Write,  replays::start,          "start_webhook_replay", needs WebhookDelivery => [WebhookReplayed];
             /// Lists the replays of an endpoint.
             GET    "/api/v1/webhooks/{id}/replays",           Needs(P::WebhookRead),   Read,   replays::list,           "list_webhook_replays";
             /// Stops a replay.

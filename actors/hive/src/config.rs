@@ -46,7 +46,7 @@ pub use events::EventSettings;
 pub use inspect::{differences, distance, inspect};
 pub use jwt::{IssuerSettings, JwtSettings};
 pub use kept::SettingsSettings;
-pub use limits::{AdmissionSettings, LimitSettings, Rate};
+pub use limits::{AdmissionSettings, LimitSettings, OverloadSettings, Rate};
 pub use live::{InForce, Settings, TakesEffect};
 pub(crate) use live::{Merged, merge};
 pub(crate) use load::read_yaml;

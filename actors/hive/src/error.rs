@@ -1,6 +1,6 @@
 //! Errors of the hive: of a start, and of requests while it runs.
 
-use std::path::PathBuf;
+use std::{borrow::Cow, path::PathBuf};
 
 use deia_ledger::{Rejection, Shortage, StoreError, store::OpenError};
 use deia_model::{BotName, KeyError, KeyId, Permission, TaskId, TaskStatus, Violation};
@@ -152,8 +152,19 @@ pub enum HiveError {
     FeatureSuspended {
         /// Name of the feature.
         feature: &'static str,
-        /// The way to do without it.
-        instead: &'static str,
+        /// The way to do without it, or the reason.
+        instead: Cow<'static, str>,
+    },
+    /// The hive is read-only.
+    #[error("the hive is read-only; {0}")]
+    ReadOnly(String),
+    /// Submissions of these priorities are refused for now.
+    #[error("tasks of P2 and P3 are refused for now; {reason}")]
+    SubmissionsShed {
+        /// The level, and its reason.
+        reason: String,
+        /// The places of the refused tasks.
+        refused: Vec<Violation>,
     },
     /// The audit trail cannot be written, so nothing may happen that needs an entry.
     #[error("{0}; nothing was changed")]

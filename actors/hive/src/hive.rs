@@ -26,6 +26,7 @@ use crate::{
     operations::OperationsApi,
     secrets::SecretsApi,
     settings::SettingsApi,
+    shedding::SheddingApi,
     stream::StreamApi,
     subsystem::Deps,
     tasks::{QueueApi, TasksApi},
@@ -160,6 +161,11 @@ impl Hive {
     /// Returns the live stream of events.
     pub fn stream(&self) -> &StreamApi {
         self.inner.subsystems.stream.api()
+    }
+
+    /// Returns the refusals that follow from the level in force.
+    pub fn shedding(&self) -> SheddingApi {
+        SheddingApi::new(self.inner.deps.level.clone())
     }
 
     fn state(&self) -> State {

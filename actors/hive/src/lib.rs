@@ -38,6 +38,7 @@ pub mod runner;
 mod scheduler;
 mod secrets;
 mod settings;
+mod shedding;
 mod statistics;
 mod store_options;
 mod stream;
@@ -72,6 +73,7 @@ pub use secrets::{SealError, SecretRotation, SecretsApi, check_secrets_key, rota
 pub use settings::{
     ChangeSetting, FixedSettings, ReloadSettings, SettingsApi, SettingsSource, StartSettings,
 };
+pub use shedding::SheddingApi;
 pub use store_options::store_options;
 pub use stream::{EventSubscription, StreamApi, StreamCut, StreamItem, StreamedEvent};
 pub use tasks::{OutputFollower, OutputItem, OutputStart, QueueApi, TasksApi};

@@ -20,6 +20,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 pub use api::StreamApi;
 use deia_ledger::CommitNotice;
+use deia_model::Feature;
 use deia_supervision::{StartError, child};
 pub use metrics::StreamCut;
 pub use subscription::{EventSubscription, StreamItem, StreamedEvent};
@@ -34,9 +35,6 @@ use crate::{
     secrets::SealingKeys,
     subsystem::{Deps, Subsystem, TreeBuilder},
 };
-
-/// The feature that the reader carries.
-const FEATURE: &str = "live_stream";
 
 /// The subsystem of the live stream.
 pub(crate) struct LiveStream {
@@ -57,7 +55,7 @@ impl LiveStream {
             let built = StreamReader::new(read.clone(), ledger, settings, heard.clone());
             async move { Ok::<_, StartError>(built) }
         });
-        tree.service(spec.feature(FEATURE));
+        tree.service(spec.feature(Feature::LiveStream.as_str()));
         let waker = Waker::new(rung, reader);
         let ids = EventIds::new(sealing);
         let api = StreamApi::new(deps, hub.clone(), waker.clone(), ids);

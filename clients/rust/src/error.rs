@@ -114,6 +114,9 @@ pub struct Problem {
     /// The object that does not exist.
     #[serde(default)]
     pub missing: Option<Missing>,
+    /// The feature that is shed, such as `live_stream`.
+    #[serde(default)]
+    pub feature: Option<String>,
     /// Id of the request in the log of the server.
     #[serde(default)]
     pub request_id: Option<String>,

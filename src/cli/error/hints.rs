@@ -356,7 +356,13 @@ fn words(code: Code) -> Words {
         | Code::QueueFull
         | Code::InboxFull => "try again in a moment",
         Code::AuditUnavailable => "see why it cannot be written: deia alerts",
-        Code::FeatureSuspended => "see who suspended it, and why: deia supervisors",
+        Code::FeatureSuspended => {
+            "see who suspended it, and why: deia degrade status, deia supervisors"
+        }
+        Code::SubmissionShed => {
+            "try again later, or with --priority P0 or P1 if it is that urgent: deia degrade status"
+        }
+        Code::ReadOnly => "see the level and its reason: deia degrade status",
         Code::OutcomeUnknown => {
             "repeat it with the same --idempotency-key, or check first whether it took effect"
         }

@@ -7,7 +7,7 @@ use deia_hive::{
     HiveError, OutputFollower, OutputItem, OutputStart,
     config::{Config, StreamSettings},
 };
-use deia_model::{OutputChunk, OutputPosition, TaskId, unfinished_character};
+use deia_model::{Feature, OutputChunk, OutputPosition, TaskId, unfinished_character};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 use utoipa::ToSchema;
@@ -66,6 +66,8 @@ pub(super) async fn follow(call: RequestCtx, id: TaskId) -> Answer {
         after: after(&call)?,
     };
     let encoding = call.query::<Encoding>(ENCODING)?.unwrap_or_default();
+    let shedding = call.hive().shedding();
+    shedding.needs(Feature::LiveStream)?;
     let tasks = call.hive().tasks();
     let output = tasks.follow_output(&call.who, id, start).await?;
     let hive = call.hive().clone();
@@ -78,7 +80,10 @@ pub(super) async fn follow(call: RequestCtx, id: TaskId) -> Answer {
             config: move || hive.config(),
             sent: Instant::now(),
         };
-        let ended = follower.run().await;
+        let ended = tokio::select! {
+            ended = follower.run() => ended,
+            () = shedding.until_shed(Feature::LiveStream) => Ended::Suspended,
+        };
         follower.take_leave(ended);
     })?;
     sse::unbuffered(answer)
@@ -112,6 +117,8 @@ enum Ended {
     Over(Over),
     /// No output follows.
     Whole,
+    /// The live stream is shed.
+    Suspended,
     /// The task was forgotten.
     Forgotten,
     /// The output cannot be read.
@@ -232,6 +239,7 @@ impl<F: Fn() -> Arc<Config>> Follower<F> {
             Ended::Over(Over::Stopping) => sse::over("stopping"),
             Ended::Over(Over::Slow) => sse::behind(),
             Ended::Over(Over::Refused) => sse::over("access_changed"),
+            Ended::Suspended => sse::over("suspended"),
             Ended::Forgotten => sse::over("forgotten"),
             Ended::Failed => sse::over("failed"),
         };

@@ -19,6 +19,7 @@ describe! { metrics:
 pub(crate) async fn metrics(call: RequestCtx) -> Answer {
     let mut readings = call.hive().operations().metrics().await;
     call.http_metrics().write(&mut readings);
+    call.write_admission(&mut readings);
     telemetry::write_metrics(&mut readings);
     let text = readings
         .into_text()

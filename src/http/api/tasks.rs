@@ -38,6 +38,7 @@ pub(crate) async fn submit(mut call: RequestCtx) -> Answer {
     let body = call.bytes().await?;
     let idempotency = call.idempotency(&body)?;
     let mut task: NewTask = decode(&body)?;
+    call.admits_priorities([task.priority].into_iter())?;
     task.traceparent = call.traceparent();
     task.idempotency_key = idempotency
         .as_ref()
@@ -68,6 +69,7 @@ pub(crate) async fn submit_batch(mut call: RequestCtx) -> Answer {
     let idempotency = call.idempotency(&body)?;
     let TaskBatch { tasks } = decode(&body)?;
     let mut tasks: Vec<NewTask> = tasks.into_iter().map(|task| task.0).collect();
+    call.admits_priorities(tasks.iter().map(|task| task.priority))?;
     let trace = call.traceparent();
     for task in &mut tasks {
         task.traceparent.clone_from(&trace);
@@ -97,14 +99,20 @@ fn accepted(submission: &Submission, body: &impl serde::Serialize) -> Answer {
 /// Returns the problem with the only task of a batch, with pointers into the batch. (The
 /// hive reports it as if the task had come alone.)
 fn in_batch_of_one(error: HiveError) -> Problem {
+    let in_batch = |violations: Vec<Violation>| {
+        let place = |violation: Violation| Violation {
+            pointer: format!("/tasks/0{}", violation.pointer),
+            ..violation
+        };
+        violations.into_iter().map(place).collect()
+    };
     match error {
-        HiveError::Invalid(violations) => {
-            let place = |violation: Violation| Violation {
-                pointer: format!("/tasks/0{}", violation.pointer),
-                ..violation
-            };
-            Problem::invalid(violations.into_iter().map(place).collect())
+        HiveError::Invalid(violations) => Problem::invalid(in_batch(violations)),
+        HiveError::SubmissionsShed { reason, refused } => HiveError::SubmissionsShed {
+            refused: in_batch(refused),
+            reason,
         }
+        .into(),
         other => other.into(),
     }
 }

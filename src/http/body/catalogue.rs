@@ -289,7 +289,13 @@ catalogue! {
         "Ask for fewer items at a time, or filter by less common values; the limit is store.read_timeout.";
     /// The feature that the request needs is suspended.
     FeatureSuspended = "feature_suspended" SERVICE_UNAVAILABLE, "The feature is suspended",
-        "Try again after as many seconds as Retry-After says; deia supervisors shows who suspended it, and why.";
+        "Try again after as many seconds as Retry-After says; deia degrade status and deia supervisors show who suspended it, and why.";
+    /// The level in force admits more urgent tasks only.
+    SubmissionShed = "submission_shed" SERVICE_UNAVAILABLE, "Tasks of this priority are refused for now",
+        "Submit again after as many seconds as Retry-After says, or with the priority P0 or P1 if the task is that urgent; deia degrade status shows the level and its reason.";
+    /// The level in force admits no changes.
+    ReadOnly = "read_only" SERVICE_UNAVAILABLE, "The hive is read-only",
+        "Nothing was changed. Try again after as many seconds as Retry-After says; reads, reports of running work, cancel, pause, stop and administration go on. deia degrade status shows the level and its reason.";
     /// The audit trail cannot be written.
     AuditUnavailable = "audit_unavailable" SERVICE_UNAVAILABLE, "The audit trail cannot be written",
         "Nothing was changed. Tasks keep running; administrative changes are refused until the trail can be written: detail and the alert audit_failing give the reason.";

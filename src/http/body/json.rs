@@ -30,7 +30,8 @@ pub(crate) struct BodyLimits {
     pub(crate) max_time: Duration,
 }
 
-type Chunk = Result<Bytes, PayloadError>;
+/// A part of a body as it comes.
+pub(crate) type Chunk = Result<Bytes, PayloadError>;
 
 /// A body that is not read yet.
 pub(crate) struct Body<'r> {
@@ -50,6 +51,19 @@ pub(crate) async fn arrived(payload: &mut Payload) -> Option<Option<Chunk>> {
     }
     yield_now().await;
     payload.next().now_or_never()
+}
+
+/// Returns the body if its first chunk, as [`arrived`] returns it, is all of it.
+pub(crate) fn whole<'a>(
+    request: &HttpRequest,
+    first: Option<&'a Option<Chunk>>,
+) -> Option<&'a [u8]> {
+    let Some(Some(Ok(bytes))) = first else {
+        return None;
+    };
+    let announced = request.headers().get(CONTENT_LENGTH);
+    let announced: Option<usize> = announced.and_then(|v| v.to_str().ok()?.parse().ok());
+    (announced == Some(bytes.len())).then_some(bytes)
 }
 
 /// Reads the whole body. `held` counts the memory that it takes: for the bytes that came,

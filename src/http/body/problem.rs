@@ -1,6 +1,8 @@
 //! Problems, in the form of RFC 9457.
 
 mod credentials;
+mod framing;
+mod secrets;
 
 use std::{borrow::Cow, time::Duration};
 
@@ -11,12 +13,12 @@ use actix_web::{
         WWW_AUTHENTICATE,
     },
 };
-use deia_framer::FramingFault;
 use deia_hive::{HiveError, config::Config};
 use deia_ledger::Rejection;
-use deia_model::{Permission, Principal, Violation};
+use deia_model::{Feature, Permission, Principal, Violation};
 use serde::Serialize;
 
+pub(crate) use self::secrets::{is_secret, refuse_secret};
 use crate::{http::body::catalogue::Code, telemetry::redact::redact};
 
 /// Time after which a refused request is worth repeating.
@@ -40,6 +42,7 @@ struct Facts {
     parameter: Option<String>,
     permission: Option<Permission>,
     missing: Option<Missing>,
+    feature: Option<Cow<'static, str>>,
     header: Option<(HeaderName, HeaderValue)>,
     /// For the log only.
     cause: Option<String>,
@@ -89,23 +92,10 @@ pub(crate) struct ProblemBody<'a> {
     /// The thing that is not there.
     #[serde(skip_serializing_if = "Option::is_none")]
     missing: Option<&'a Missing>,
-}
-
-/// Returns whether a text that would be stored and shown has a secret in it: a key, a
-/// token, a cookie.
-pub(crate) fn is_secret(text: &str) -> bool {
-    redact(text) != text
-}
-
-/// Refuses a text in a body that has a secret in it.
-pub(crate) fn refuse_secret(pointer: &str, text: Option<&str>) -> Result<(), Problem> {
-    match text {
-        Some(text) if is_secret(text) => Err(Problem::invalid(vec![Violation {
-            pointer: pointer.to_owned(),
-            detail: "looks like a secret: it would be kept and shown".to_owned(),
-        }])),
-        _ => Ok(()),
-    }
+    /// The feature that is shed, such as `live_stream`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "live_stream")]
+    feature: Option<&'a str>,
 }
 
 impl Problem {
@@ -118,6 +108,7 @@ impl Problem {
             parameter: None,
             permission: None,
             missing: None,
+            feature: None,
             header: usual_header(code),
             cause: None,
         }))
@@ -226,6 +217,12 @@ impl Problem {
         problem
     }
 
+    /// Names the feature that is shed.
+    pub fn of_feature(mut self, feature: impl Into<Cow<'static, str>>) -> Self {
+        self.0.feature = Some(feature.into());
+        self
+    }
+
     /// Reports a failure inside; `cause` goes to the log and nowhere else.
     pub fn internal(cause: impl Into<String>) -> Self {
         let mut problem = Self::new(Code::Internal, "the request could not be worked on");
@@ -263,6 +260,7 @@ impl Problem {
             parameter: facts.parameter.as_deref(),
             permission: facts.permission.map(Permission::as_str),
             missing: facts.missing.as_ref(),
+            feature: facts.feature.as_deref(),
         };
         // Strings and numbers only: this serialisation cannot fail.
         let bytes = serde_json::to_vec(&body).unwrap_or_default();
@@ -291,6 +289,8 @@ fn usual_header(code: Code) -> Option<(HeaderName, HeaderValue)> {
         Code::Overloaded | Code::ReadTimeout => Some(retry_after(RETRY_OVERLOADED)),
         Code::Unavailable
         | Code::FeatureSuspended
+        | Code::SubmissionShed
+        | Code::ReadOnly
         | Code::AuditUnavailable
         | Code::OutcomeUnknown
         | Code::Unhealthy
@@ -305,6 +305,9 @@ impl Problem {
         let wait = match self.0.code {
             Code::QueueShareUsedUp | Code::QueueFull => config.tasks.retry_after,
             Code::InboxFull => config.messaging.retry_after,
+            Code::FeatureSuspended | Code::SubmissionShed | Code::ReadOnly => {
+                config.server.admission.shed_retry_after
+            }
             _ => return self,
         };
         self.0.header = Some(retry_after(wait));
@@ -333,24 +336,6 @@ fn sentence(detail: &str, hint: &str) -> String {
     text
 }
 
-impl From<FramingFault> for Code {
-    fn from(fault: FramingFault) -> Self {
-        match fault {
-            FramingFault::Malformed => Self::MalformedRequest,
-            FramingFault::HeadTooLarge => Self::HeadTooLarge,
-            FramingFault::TargetTooLong => Self::TargetTooLong,
-            FramingFault::ExpectationFailed => Self::ExpectationFailed,
-            FramingFault::TooSlow => Self::RequestTimeout,
-        }
-    }
-}
-
-impl From<deia_framer::FramingError> for Problem {
-    fn from(refusal: deia_framer::FramingError) -> Self {
-        Self::new(refusal.fault.into(), refusal.detail)
-    }
-}
-
 impl From<HiveError> for Problem {
     fn from(error: HiveError) -> Self {
         let code = match error {
@@ -361,6 +346,15 @@ impl From<HiveError> for Problem {
                 let mut problem = Self::new(Code::PermissionDenied, error.to_string());
                 problem.0.permission = Some(permission);
                 return problem;
+            }
+            HiveError::FeatureSuspended { feature, .. } => {
+                let problem = Self::new(Code::FeatureSuspended, error.to_string());
+                return problem.of_feature(feature);
+            }
+            HiveError::SubmissionsShed { ref refused, .. } => {
+                let mut problem = Self::new(Code::SubmissionShed, error.to_string());
+                problem.0.errors.clone_from(refused);
+                return problem.of_feature(Feature::TaskOrchestration.as_str());
             }
             HiveError::BeyondOwnKey(_) => Code::PermissionDenied,
             HiveError::TaskNotFinished { .. } => Code::TaskNotFinished,
@@ -386,7 +380,7 @@ impl From<HiveError> for Problem {
             HiveError::StorageFull(_) => Code::StorageFull,
             HiveError::Overloaded => Code::Overloaded,
             HiveError::ReadTimeout => Code::ReadTimeout,
-            HiveError::FeatureSuspended { .. } => Code::FeatureSuspended,
+            HiveError::ReadOnly(_) => Code::ReadOnly,
             HiveError::AuditUnavailable(_) => Code::AuditUnavailable,
             HiveError::Unavailable(_) | HiveError::DataGone(_) => Code::Unavailable,
             HiveError::OutcomeUnknown => Code::OutcomeUnknown,

@@ -10,16 +10,24 @@ use std::{
 };
 
 use deia_hive::config::AdmissionSettings;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use crate::http::{
     body::{catalogue::Code, problem::Problem},
-    guard::class::{PerClass, RouteClass},
+    guard::{
+        class::{PerClass, RouteClass},
+        overload::Overload,
+    },
 };
 
 /// The bulkheads of all classes.
 pub(crate) struct Admission {
     bulkheads: Option<PerClass<Bulkhead>>,
+    /// Refusal of requests while they wait too long.
+    pub(crate) overload: Overload,
     max_waiting: usize,
     max_wait: Duration,
 }
@@ -58,6 +66,7 @@ impl Admission {
         };
         Self {
             bulkheads: settings.enabled.then(|| PerClass::new(bulkhead)),
+            overload: Overload::new(&settings.overload),
             max_waiting: settings.max_waiting as usize,
             max_wait: settings.max_wait,
         }
@@ -75,19 +84,31 @@ impl Admission {
         };
         let bulkhead = bulkheads.get(class);
         if let Ok(permit) = Arc::clone(&bulkhead.permits).try_acquire_owned() {
+            self.waited(class, Duration::ZERO);
             return Ok(Permit(Some(permit)));
         }
+        let begun = Instant::now();
         let waiting = Waiting(&bulkhead.waiting);
         if bulkhead.waiting.fetch_add(1, Ordering::Relaxed) >= self.max_waiting {
+            self.waited(class, self.max_wait);
             return Err(full(class));
         }
         let permit = Arc::clone(&bulkhead.permits).acquire_owned();
         let permit = tokio::time::timeout(self.max_wait, permit).await;
         drop(waiting);
+        self.waited(class, begun.elapsed());
         // The semaphore is never closed.
         match permit {
             Ok(Ok(permit)) => Ok(Permit(Some(permit))),
             _ => Err(full(class)),
+        }
+    }
+
+    /// Notes a wait for a permit. Those of streams are held for long at any load, so a wait for
+    /// one is no sign of overload.
+    fn waited(&self, class: RouteClass, wait: Duration) {
+        if class != RouteClass::Stream {
+            self.overload.waited(wait);
         }
     }
 }
@@ -103,6 +124,8 @@ fn full(class: RouteClass) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use deia_hive::config::OverloadSettings;
+
     use super::*;
 
     fn admission(enabled: bool) -> Admission {
@@ -115,6 +138,19 @@ mod tests {
             admin: 1,
             max_waiting: 1,
             max_wait: Duration::from_secs(5),
+            shed_retry_after: Duration::from_secs(5),
+            overload: OverloadSettings {
+                enabled: false,
+                max_mean_wait: Duration::from_millis(20),
+                window: Duration::from_secs(1),
+                window_requests: 2_000,
+                min_requests: 20,
+                step_down: 0.05,
+                step_up: 0.01,
+                share_slack: 1.5,
+                reshuffle_every: Duration::from_secs(3_600),
+                sample_every: 16,
+            },
         })
     }
 

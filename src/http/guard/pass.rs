@@ -9,13 +9,14 @@ use actix_web::{
     web::{self},
 };
 use deia_hive::Hive;
-use deia_model::AddressRange;
+use deia_model::{AddressRange, Feature};
 
 use crate::http::{
-    body::{answer::Answer, catalogue::Code, problem::Problem},
+    body::{answer::Answer, catalogue::Code, json, problem::Problem},
     context::{Admitted, RequestCtx},
     guard::{
         class::RouteClass,
+        overload::{peek::default_priority, rank::Tier},
         policy::{Access, RoutePolicy},
         rate::RateLimitStatus,
         who::{authenticate, authorize, is_unchanged, reauthorize},
@@ -83,6 +84,19 @@ where
     telemetry.charge(state.limits.principal(policy.class, &who.budget()))?;
     authorize(&who, policy.access)?;
     state.hive.access().note_admitted(&who);
+    admits(&state.hive, policy)?;
+    let overload = &state.admission.overload;
+    overload.sample().await;
+    let mut body = body;
+    let (mut contender, mut tier) = (overload.arrived(&who.user), policy.tier());
+    let mut first = None;
+    if policy.class == RouteClass::Submit && overload.refuses_some() {
+        first = json::arrived(&mut body).await;
+        if let Some(priority) = json::whole(request, first.as_ref()).and_then(default_priority) {
+            (contender, tier) = (contender.decided(), Some(Tier::Submit(priority)));
+        }
+    }
+    overload.admit(tier, contender)?;
     let permit = state.admission.enter(policy.class).await?;
     let who = reauthorize(&state.hive, request, &who, policy.access)?;
     if policy.fails_closed {
@@ -90,6 +104,8 @@ where
     }
     let admitted = Admitted {
         who: who.clone(),
+        contender,
+        first,
         permit,
         body,
         traceparent: telemetry.traceparent(),
@@ -103,6 +119,23 @@ where
     state
         .answers
         .until_read(answer, request.method(), &who.budget())
+}
+
+/// Refuses a request that the level in force does not admit.
+fn admits(hive: &Hive, policy: RoutePolicy) -> Result<(), Problem> {
+    if !policy.in_read_only
+        && let Err(error) = hive.shedding().admits_changes()
+    {
+        let problem = Problem::from(error);
+        return Err(match policy.class {
+            RouteClass::Submit => problem.of_feature(Feature::TaskOrchestration.as_str()),
+            _ => problem,
+        });
+    }
+    match policy.needs {
+        Some(feature) => Ok(hive.shedding().needs(feature)?),
+        None => Ok(()),
+    }
 }
 
 /// Answers a request of a route that needs no key.
@@ -162,6 +195,8 @@ pub(crate) async fn refused(
         class: RouteClass::Read,
         query: None,
         fails_closed: false,
+        in_read_only: true,
+        needs: None,
     };
     guarded(request, payload, RouteId::NONE, policy, refuse).await
 }

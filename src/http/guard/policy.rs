@@ -1,9 +1,9 @@
 //! The demands of a route on its requests.
 
 use actix_web::http::Method;
-use deia_model::Permission as P;
+use deia_model::{Feature, Permission as P};
 
-use crate::http::guard::class::RouteClass;
+use crate::http::guard::{class::RouteClass, overload::rank::Tier};
 
 /// The access that a route needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,17 @@ pub(crate) struct RoutePolicy {
     pub(crate) query: Option<&'static [String]>,
     /// True if requests are refused while the audit trail cannot be written.
     pub(crate) fails_closed: bool,
+    /// True if requests are served while the hive is read-only.
+    pub(crate) in_read_only: bool,
+    /// The feature without which requests cannot be served.
+    pub(crate) needs: Option<Feature>,
+}
+
+impl RoutePolicy {
+    /// Returns the tier of the requests under overload; `None` if they are never refused for it.
+    pub(crate) fn tier(self) -> Option<Tier> {
+        Tier::of(self.access, self.class)
+    }
 }
 
 /// Ends of paths of routes that take something away: they go on while the audit trail cannot
@@ -44,6 +55,39 @@ pub(crate) fn fails_closed(method: &Method, access: Access, path: &str) -> bool 
     );
     let takes_away = *method == Method::DELETE || TAKE_AWAY.iter().any(|end| path.ends_with(end));
     permission == P::TaskErase || (gives && !method.is_safe() && !takes_away)
+}
+
+/// Returns whether requests of a route are served while the hive is read-only: reads, work on
+/// tasks that run, what takes something away or ends it, messages, which are never shed, the audit
+/// trail, and administration. New work and all other changes are refused, so a new permission is
+/// refused until it is listed here. The path is that of the table, not of a request.
+pub(crate) fn in_read_only(method: &Method, access: Access, path: &str) -> bool {
+    let Access::Needs(permission) = access else {
+        return true;
+    };
+    let takes_away = *method == Method::DELETE
+        || path.ends_with("/end")
+        || TAKE_AWAY.iter().any(|end| path.ends_with(end));
+    let goes_on = matches!(
+        permission,
+        P::TaskWork
+            | P::TaskCancel
+            | P::TaskErase
+            | P::BotStop
+            | P::BotKill
+            | P::BotAttach
+            | P::AlertAck
+            | P::MessageSend
+            | P::MessageRead
+            | P::AuditAppend
+            | P::AuditExport
+            | P::ModeSet
+            | P::SysConfigWrite
+            | P::AdminUsers
+            | P::AdminKeys
+            | P::AdminRestart
+    );
+    method.is_safe() || takes_away || goes_on
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{check::Checker, settings::MINUTE};
+use super::{
+    check::Checker,
+    settings::{HOUR, MINUTE, SECOND},
+};
 
 /// Rate limits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +49,29 @@ pub struct AdmissionSettings {
     pub max_waiting: u32,
     #[serde(with = "deia_model::duration")]
     pub max_wait: Duration,
+    #[serde(with = "deia_model::duration")]
+    pub shed_retry_after: Duration,
+    pub overload: OverloadSettings,
+}
+
+/// Refusals of requests while they wait too long for their turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct OverloadSettings {
+    pub enabled: bool,
+    #[serde(with = "deia_model::duration")]
+    pub max_mean_wait: Duration,
+    #[serde(with = "deia_model::duration")]
+    pub window: Duration,
+    pub window_requests: u32,
+    pub min_requests: u32,
+    pub step_down: f64,
+    pub step_up: f64,
+    pub share_slack: f64,
+    #[serde(with = "deia_model::duration")]
+    pub reshuffle_every: Duration,
+    pub sample_every: u32,
 }
 
 impl LimitSettings {
@@ -88,5 +114,38 @@ impl AdmissionSettings {
             self.max_wait,
             Duration::ZERO..=MINUTE,
         );
+        check.duration(
+            "server.admission.shed_retry_after",
+            self.shed_retry_after,
+            SECOND..=HOUR,
+        );
+        self.overload.check(check);
+    }
+}
+
+impl OverloadSettings {
+    fn check(&self, check: &mut Checker) {
+        let key = |name: &str| format!("server.admission.overload.{name}");
+        for (name, value, allowed) in [
+            ("max_mean_wait", self.max_mean_wait, SECOND / 1_000..=MINUTE),
+            ("window", self.window, SECOND / 100..=MINUTE),
+            ("reshuffle_every", self.reshuffle_every, SECOND..=24 * HOUR),
+        ] {
+            check.duration(&key(name), value, allowed);
+        }
+        for (name, value) in [
+            ("window_requests", self.window_requests),
+            ("min_requests", self.min_requests),
+            ("sample_every", self.sample_every),
+        ] {
+            check.number(&key(name), value, 1..=1_000_000);
+        }
+        for (name, value, allowed) in [
+            ("step_down", self.step_down, 0.001..=0.5),
+            ("step_up", self.step_up, 0.001..=0.5),
+            ("share_slack", self.share_slack, 1.0..=100.0),
+        ] {
+            check.fraction(&key(name), value, allowed);
+        }
     }
 }

@@ -30,6 +30,7 @@ const LIVE: &[&str] = &[
     "messaging",
     "secrets.max",
     "secrets.max_bytes",
+    "server.admission.shed_retry_after",
     "server.probe_timeout",
     "settings",
     "stream",

@@ -2,23 +2,27 @@
 
 use std::{sync::Arc, time::Duration};
 
-use deia_model::{EventFilter, Position, Principal};
+use deia_model::{EventFilter, Feature, Position, Principal};
 use tokio::sync::Semaphore;
 
 use super::{
-    EventSubscription, FEATURE,
+    EventSubscription,
     hub::Hub,
     ids::EventIds,
     presence::{Presence, ReaderState},
     reader::Waker,
     subscription::Shared,
 };
-use crate::{HiveError, lifecycle::Lifecycle, subsystem::Deps};
+use crate::{HiveError, lifecycle::Lifecycle, mode::CurrentLevel, subsystem::Deps};
 
 /// Time for which a client waits for a hive that starts.
 const START_WAIT: Duration = Duration::from_secs(5);
 /// Clients that read the log at a time.
 const LOG_READS: usize = 1;
+
+/// The way to do without the live stream.
+const PAGES: &str =
+    "GET /api/v1/events with Accept: application/json has the same events, page by page";
 
 /// Interface to the live stream of events.
 #[derive(Clone)]
@@ -27,6 +31,7 @@ pub struct StreamApi {
     waker: Waker,
     pub(super) shared: Arc<Shared>,
     lifecycle: Arc<Lifecycle>,
+    level: CurrentLevel,
 }
 
 impl StreamApi {
@@ -43,6 +48,7 @@ impl StreamApi {
                 presence,
             }),
             lifecycle,
+            level: deps.level.clone(),
         }
     }
 
@@ -64,16 +70,16 @@ impl StreamApi {
         start: Option<Position>,
     ) -> Result<EventSubscription, HiveError> {
         self.lifecycle.takes_work(START_WAIT).await?;
+        if self.level.sheds(Feature::LiveStream) {
+            return Err(suspended());
+        }
         match self.shared.presence.settled().await {
             ReaderState::Running => {}
             ReaderState::Stopping => {
                 return Err(HiveError::Unavailable(self.lifecycle.state().as_str()));
             }
             ReaderState::Suspended => {
-                return Err(HiveError::FeatureSuspended {
-                    feature: FEATURE,
-                    instead: "GET /api/v1/events with Accept: application/json has the same events, page by page",
-                });
+                return Err(suspended());
             }
         }
         let membership = self.hub.join();
@@ -84,5 +90,12 @@ impl StreamApi {
         Ok(EventSubscription::new(
             shared, membership, wanted, start, head,
         ))
+    }
+}
+
+fn suspended() -> HiveError {
+    HiveError::FeatureSuspended {
+        feature: Feature::LiveStream.as_str(),
+        instead: PAGES.into(),
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     bots::{BotRegistry, BotsApi, Outputs},
     config::{Config, Settings},
     lifecycle::Lifecycle,
+    shedding::SheddingApi,
     subsystem::Deps,
     waiters::Waiters,
 };
@@ -30,6 +31,7 @@ pub struct TasksApi {
     pub(super) registry: BotRegistry,
     pub(super) outputs: Outputs,
     pub(super) lifecycle: Arc<Lifecycle>,
+    shedding: SheddingApi,
     watch: Waiters<TaskId>,
 }
 
@@ -43,6 +45,7 @@ impl TasksApi {
             registry: needs.bots.registry().clone(),
             outputs: needs.bots.outputs().clone(),
             lifecycle: deps.lifecycle.clone(),
+            shedding: SheddingApi::new(deps.level.clone()),
             watch,
         }
     }
@@ -55,7 +58,8 @@ impl TasksApi {
     ///
     /// # Errors
     /// [`HiveError::Invalid`] with a pointer to each fault (`/tasks/<n>/...` if there are several
-    /// tasks), an idempotency mismatch, or a failure of the store to write.
+    /// tasks), [`HiveError::SubmissionsShed`] or [`HiveError::ReadOnly`] at a level that does not
+    /// admit them, an idempotency mismatch, or a failure of the store to write.
     pub async fn submit(
         &self,
         who: &Principal,
@@ -68,6 +72,7 @@ impl TasksApi {
         if !violations.is_empty() {
             return Err(HiveError::Invalid(violations));
         }
+        self.shedding.admits_tasks(&tasks)?;
         let span = SubmitSpan::begin(&mut tasks);
         let command = Submit {
             tasks,
