@@ -48,9 +48,6 @@ use crate::{
     telemetry::{self, Telemetry},
 };
 
-/// Maximum number of connections that wait to be accepted.
-const BACKLOG: u32 = 1_024;
-
 /// Returns the definition of the command line of `deia`, for its documents.
 pub fn command() -> clap::Command {
     Args::command()
@@ -240,7 +237,7 @@ async fn run(
     let config = settings.config().clone();
     crash::note_earlier(&config);
     let tls = Tls::load(&config.server.tls)?;
-    let listener = listen(config.server.bind, handover)?;
+    let listener = listen(config.server.bind, config.server.backlog, handover)?;
     let address = listener.local_addr()?;
     let kept = Arc::new(listener.try_clone()?);
     if config.server.is_readable_outside() {
@@ -346,7 +343,7 @@ fn running<'a>(hive: &Hive, data_dir: &'a Path, socket: &'a TcpListener) -> Runn
 
 /// Binds the address once: a restart of the server keeps the socket, and refuses no
 /// connection.
-fn listen(address: SocketAddr, handover: &Handover) -> anyhow::Result<TcpListener> {
+fn listen(address: SocketAddr, backlog: u32, handover: &Handover) -> anyhow::Result<TcpListener> {
     if let Some(listener) = handover.socket_for(address) {
         return Ok(listener);
     }
@@ -357,7 +354,7 @@ fn listen(address: SocketAddr, handover: &Handover) -> anyhow::Result<TcpListene
         };
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        socket.listen(BACKLOG)?.into_std()
+        socket.listen(backlog)?.into_std()
     };
     bind().with_context(|| unavailable(address))
 }

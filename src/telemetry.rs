@@ -31,9 +31,11 @@ use crate::http::ACCESS_TARGET;
 /// speak HTTP, are shown only if `logging.filter` asks for them.
 const QUIET: &str = "actix_server=warn,actix_http::h1::dispatcher=off";
 
-/// Maximum wait of the end of the process for the last log lines.
+/// Maximum wait of the end of the process for the last log lines. Fixed: the end of the
+/// process must not wait for a log that hangs.
 const LAST_LINES_WITHIN: Duration = Duration::from_secs(1);
-/// Maximum size of the buffer while there are no settings yet, in bytes.
+/// Maximum size of the buffer while there are no settings yet, in bytes. Fixed: there are
+/// no settings yet.
 const EARLY_BYTES: usize = 64 << 10;
 
 /// The process has one standard error, and one writer to it.

@@ -3,11 +3,14 @@
 
 use crate::FramingError;
 
-/// Maximum number of bytes that the line of a chunk may have after its size.
+/// Maximum number of bytes that the line of a chunk may have after its size. Fact: RFC
+/// 9112, 7.1.1: a recipient ought to limit chunk extensions.
 const MAX_EXTENSION_BYTES: u32 = 128;
-/// Maximum number of such bytes in all lines of a body together.
+/// Maximum number of such bytes in all lines of a body together. Fact: RFC 9112, 7.1.1: a
+/// recipient ought to limit chunk extensions.
 const MAX_EXTENSIONS_BYTES: u32 = 4_096;
-/// Maximum number of digits of the size of a chunk.
+/// Maximum number of digits of the size of a chunk. Fact: RFC 9112, 7.1: large sizes must
+/// not overflow; these fit into 64 bits.
 const MAX_SIZE_DIGITS: u32 = 15;
 
 /// Position of the next byte in a chunked body.

@@ -7,9 +7,11 @@ use crate::{
     line::{RequestLine, is_token, request_line},
 };
 
-/// Maximum number of bytes of a head.
+/// Maximum number of bytes of a head. Fact: RFC 9110, 5.4: a server limits the fields
+/// that it processes (431); actix-web allows as much.
 pub(crate) const MAX_HEAD_BYTES: usize = 32 << 10;
-/// Maximum number of fields of a head.
+/// Maximum number of fields of a head. Fact: RFC 9110, 5.4: a server limits the fields
+/// that it processes (431).
 const MAX_FIELDS: usize = 64;
 
 /// End of the body of a request.

@@ -2,9 +2,11 @@
 
 use crate::{FramingError, FramingFault};
 
-/// Maximum number of bytes of the target.
+/// Maximum number of bytes of the target. Fact: RFC 9112, 3: 8,000 octets at least are to
+/// be supported.
 const MAX_TARGET_BYTES: usize = 8 << 10;
-/// Maximum number of bytes of a method.
+/// Maximum number of bytes of a method. Fact: the IANA registry of methods has no longer
+/// one but UPDATEREDIRECTREF.
 const MAX_METHOD_BYTES: usize = 16;
 
 /// Parts of the first line that matter for framing.

@@ -24,16 +24,21 @@ use crate::{
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Number of bytes that are still read, and discarded, after the last request, so that
-/// the answer is not lost to a reset of the connection.
+/// the answer is not lost to a reset of the connection. Fact: RFC 9112, 9.6: a server
+/// reads on for a while before it closes a connection.
 const MAX_IGNORED_BYTES: usize = 256 << 10;
 /// Number of bytes that are read ahead while a request is not answered, so that the end
-/// of the connection is noticed.
+/// of the connection is noticed. Fixed: a buffer, whose size changes nothing that can be
+/// seen.
 const MAX_AHEAD_BYTES: usize = 4 << 10;
-/// Time for which reading goes on after the last answer.
+/// Time for which reading goes on after the last answer. Fact: RFC 9112, 9.6: a server
+/// reads on for a while before it closes a connection.
 const LINGER: Duration = Duration::from_secs(1);
-/// Time that the first request of a connection may take once the server stops.
+/// Time that the first request of a connection may take once the server stops. Fixed: a
+/// stop waits for it; a request that is on its way takes less.
 const FIRST_WHEN_STOPPING: Duration = Duration::from_secs(1);
-/// Time that the next request of a connection may take then: it may be on its way.
+/// Time that the next request of a connection may take then: it may be on its way. Fixed:
+/// a stop waits for it; a request that is on its way takes less.
 const NEXT_WHEN_STOPPING: Duration = Duration::from_millis(100);
 
 /// Limits on the time that a client may take.

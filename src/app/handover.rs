@@ -31,7 +31,8 @@ use serde::{Deserialize, Serialize};
 /// Environment variable of an image that was started by another; the value is a
 /// [`Note`].
 pub(super) const HANDED_OVER: &str = "DEIA_HANDED_OVER";
-/// Maximum length of a reason, in characters: it is passed in the environment.
+/// Maximum length of a reason, in characters: it is passed in the environment. Fixed: the
+/// environment of a program is limited (execve(2)).
 const MAX_REASON: usize = 2_000;
 
 /// Message to the next image. Unknown fields are ignored: the image may be of another

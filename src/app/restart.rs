@@ -32,9 +32,11 @@ use super::{
 /// The line by which a check reports that a restart would succeed, and that it
 /// understands the handover of this version.
 pub(super) const MARKER: &str = "deia-restart-check 1 ok";
-/// Maximum number of bytes that are read of a check's answer.
+/// Maximum number of bytes that are read of a check's answer. Fixed: far above any real
+/// answer of a check.
 const MAX_ANSWER: u64 = 64 << 10;
-/// Maximum time for the rest of the answer after the check has ended.
+/// Maximum time for the rest of the answer after the check has ended. Fixed: the check
+/// has ended, so that its pipe is about to close.
 const REST_WITHIN: Duration = Duration::from_secs(1);
 
 /// The program that a restart runs: the binary at the path where it was started from,

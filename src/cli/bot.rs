@@ -3,7 +3,9 @@
 mod apply;
 mod attach;
 mod fleet;
+mod limits;
 mod logs;
+mod probe;
 mod remote;
 mod service;
 mod spec;

@@ -13,6 +13,8 @@ pub(super) use self::globals::{GlobalArgs, Globals};
 use self::key::{Found, find_key, others_can_read};
 use super::{error::CliError, interrupt::Interrupt, output::Output};
 
+/// Maximum size of a file of authorities, in bytes. Fixed: of the command line, which has
+/// no settings.
 const MAX_CA_BYTES: u64 = 4 << 20;
 
 /// The client, the output and the key of a command.

@@ -51,10 +51,22 @@ const BOT: Names = &[
     ("/group", "--group"),
     ("/labels", "--label"),
     ("/fallback", "--fallback"),
-    // These are in files only.
-    ("/limits", "--file"),
-    ("/idle_timeout_seconds", "--file"),
-    ("/probe", "--file"),
+    ("/limits/memory_bytes", "--max-memory"),
+    ("/limits/cpu_seconds", "--max-cpu"),
+    ("/limits/descriptors", "--max-descriptors"),
+    ("/limits/processes", "--max-processes"),
+    (
+        "/limits",
+        "--max-memory, --max-cpu, --max-descriptors, --max-processes",
+    ),
+    ("/idle_timeout_seconds", "--idle-timeout"),
+    ("/probe/http_path", "--probe-http"),
+    ("/probe/command", "--probe-command"),
+    ("/probe/every_seconds", "--probe-every"),
+    ("/probe/timeout_seconds", "--probe-timeout"),
+    ("/probe/failures", "--probe-failures"),
+    ("/probe", "--probe-tcp, --probe-http, --probe-command"),
+    // It is in files only.
     ("/template", "--file"),
 ];
 const DEGRADE: Names = &[

@@ -130,7 +130,8 @@ pub(super) fn one_line(text: &str) -> String {
     printable(text.trim_end()).replace(['\n', '\t'], " ")
 }
 
-/// Maximum length of a text in a row of a table, in characters.
+/// Maximum length of a text in a row of a table, in characters. Fixed: of the command
+/// line, which has no settings.
 const SHORT: usize = 160;
 
 /// Shortens an error for a row of a table: the cause and the last line of a program's

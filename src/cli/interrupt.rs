@@ -17,7 +17,9 @@ use tokio::{
 use super::error::CliError;
 
 /// Interval and number of checks whether the command has reached a consistent state.
+/// Fixed: of the command line, which has no settings.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Number of these checks. Fixed: of the command line, which has no settings.
 const LOOKS: u32 = 50;
 
 /// An effect that stays when the command that caused it is interrupted.

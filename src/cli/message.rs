@@ -18,7 +18,8 @@ use super::{
     watch::WatchArgs,
 };
 
-/// Maximum size of a text: the largest possible `messaging.max_content_bytes`.
+/// Maximum size of a text: the largest possible `messaging.max_content_bytes`. Fixed: the
+/// largest value that the setting may have.
 const MAX_CONTENT_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, Subcommand)]

@@ -5,7 +5,7 @@ use deia_hive::config::distance;
 
 use super::{context::Context, error::CliError};
 
-/// Maximum number of suggestions.
+/// Maximum number of suggestions. Fixed: of the command line, which has no settings.
 const MAX_SHOWN: usize = 3;
 
 /// Adds similar names to an error about a missing object, as far as the caller may list

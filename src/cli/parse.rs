@@ -2,11 +2,12 @@
 
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
+use bytesize::ByteSize;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use deia_model::{
     Behavior, DeliveryState, DeliveryStatus, DependencyFailure, EndReason, EventLevel, EventResult,
-    OnBotDeath, Permission, Priority, Role, SignatureScheme, TaskStatus, Timestamp, Violation,
-    ambiguity, split_key,
+    OnBotDeath, OnExcess, Permission, Priority, Role, SignatureScheme, TaskStatus, Timestamp,
+    Violation, ambiguity, split_key,
 };
 use serde_json::{Map, Value};
 
@@ -53,6 +54,13 @@ impl Bounded for u32 {
 
 impl Bounded for u64 {
     const MAX: Self = u64::MAX;
+}
+
+/// Parses a size such as `512MiB` or `2GB`, in bytes.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let size = text.parse::<ByteSize>();
+    size.map(|size| size.as_u64())
+        .map_err(|_| "expected a size such as 512MiB or 2GB".into())
 }
 
 /// Parses a number with or without a fraction.
@@ -252,6 +260,12 @@ pub(super) fn behavior() -> impl TypedValueParser<Value = Behavior> {
     ];
     PossibleValuesParser::new(names)
         .try_map(|name| serde_json::from_value::<Behavior>(Value::String(name)))
+}
+
+/// Parses the fate of a task whose attempt was over a limit.
+pub(super) fn on_excess() -> impl TypedValueParser<Value = OnExcess> {
+    PossibleValuesParser::new(["retry", "fail"])
+        .try_map(|name| serde_json::from_value::<OnExcess>(Value::String(name)))
 }
 
 /// Parses the scheme of a signature.

@@ -15,7 +15,8 @@ use super::{
     table::{Column, Table},
 };
 
-/// Maximum length of a secret, in bytes.
+/// Maximum length of a secret, in bytes. Fixed: of the command line, which has no
+/// settings.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
 
 #[derive(Debug, Subcommand)]

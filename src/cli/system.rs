@@ -19,7 +19,8 @@ use super::{
     watch::WatchArgs,
 };
 
-/// Interval of the checks whether a restart is complete.
+/// Interval of the checks whether a restart is complete. Fixed: of the command line,
+/// which has no settings.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Subcommand)]

@@ -8,11 +8,14 @@ use comfy_table::{
 
 use super::{format, output::Look};
 
-/// Minimum width of a terminal that shows the wide columns.
+/// Minimum width of a terminal that shows the wide columns. Fixed: of the command line,
+/// which has no settings.
 const WIDE: u16 = 120;
+/// Spaces between two columns. Fixed: of the command line, which has no settings.
 const GAP: u16 = 2;
 /// Minimum width of a flowing column, even where the terminal is too narrow for the
-/// table: long lines are easier to read than columns of letters.
+/// table: long lines are easier to read than columns of letters. Fixed: of the command
+/// line, which has no settings.
 const LEAST_FLOW: u16 = 12;
 
 /// The meaning of a cell's colour.

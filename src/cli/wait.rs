@@ -9,9 +9,11 @@ use tokio::time::{Instant, sleep};
 
 use super::{error::CliError, parse};
 
-/// The default of the help text.
+/// The default of the help text. Fixed: of the command line, which has no settings.
 const DEFAULT: Duration = Duration::from_secs(30);
+/// First pause between two looks. Fixed: of the command line, which has no settings.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Longest pause between two looks. Fixed: of the command line, which has no settings.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Options of commands that wait for a bot.

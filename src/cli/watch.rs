@@ -7,6 +7,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{context::Context, error::CliError, format, interrupt::Stays, parse};
 
+/// Shortest interval of a view that is drawn again. Fixed: of the command line, which has
+/// no settings.
 const SHORTEST: Duration = Duration::from_millis(100);
 
 /// Options of commands that can watch.

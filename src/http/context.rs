@@ -82,7 +82,7 @@ pub(crate) struct Admitted {
     pub(crate) traceparent: Option<String>,
 }
 
-/// Items of a page when the request does not say.
+/// Items of a page when the request does not say. Fact: the API, whose schema states it.
 const DEFAULT_PAGE: u64 = 100;
 
 impl RequestCtx {

@@ -24,9 +24,11 @@ use opentelemetry_sdk::{
     trace::{BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanProcessor},
 };
 
-/// Maximum number of spans in one request.
+/// Maximum number of spans in one request. Fact: the default of OpenTelemetry
+/// (OTEL_BSP_MAX_EXPORT_BATCH_SIZE).
 const BATCH_MAX: usize = 512;
-/// Maximum wait of the end of the process for the last spans.
+/// Maximum wait of the end of the process for the last spans. Fixed: the end of the
+/// process must not wait for a collector that hangs.
 const LAST_SPANS_WITHIN: Duration = Duration::from_secs(2);
 
 /// The exporter of spans.

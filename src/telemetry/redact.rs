@@ -147,7 +147,8 @@ struct Decoded {
 
 impl Decoded {
     /// Maximum number of rounds: nobody encodes more often by mistake. A `%25` before
-    /// another code, repeatedly, counts for none.
+    /// another code, repeatedly, counts for none. Fixed: a bound of the work on one line,
+    /// whatever it has.
     const ROUNDS: usize = 8;
 
     fn of(text: &[u8]) -> Self {

@@ -125,6 +125,37 @@ async fn a_queue_drains_through_the_good_bot_beside_a_bad_one() {
 }
 
 #[tokio::test]
+async fn deaths_of_a_bot_open_its_circuit() {
+    let settings = [
+        "bots.seed=[]",
+        "bots.restart.min=1ms",
+        "bots.restart.max=5ms",
+        "bots.restart.restarts=1000",
+        "bots.circuit.failures=3",
+        "bots.circuit.open_for=5m",
+    ];
+    let app = TestApp::start_with(&settings).await;
+    let crashing = json!({"kind": "simulated", "crash_rate": 1.0, "latency_ms": 1});
+    launch(&app, "bad", crashing, 2).await;
+    let batch = json!({"tasks": vec![retried_at_once(1); 12]});
+    let accepted = app.post("/api/v1/tasks/batch", &batch).await.is(202).body;
+    app.until("the circuit is open", async |app| {
+        let bad = app.get("/api/v1/bots/bad").await.is(200).body;
+        bad["circuit"]["state"] == "open" && bad["status"] == "degraded"
+    })
+    .await;
+    let opened = actions_of(&app, "bot.circuit_opened").await;
+    assert_eq!(opened.len(), 1, "{opened:?}");
+    let mut waiting = 0;
+    for id in accepted["ids"].as_array().unwrap() {
+        let path = format!("/api/v1/tasks/{}", id.as_str().unwrap());
+        let task = app.get(&path).await.is(200).body;
+        waiting += u32::from(task["status"] != "failed");
+    }
+    assert!(waiting >= 8, "the queue outlives the bot: {waiting}");
+}
+
+#[tokio::test]
 async fn one_task_tries_behind_an_open_circuit_and_closes_it() {
     let dir = tempfile::tempdir().unwrap();
     let mended = dir.path().join("mended");

@@ -103,6 +103,83 @@ async fn an_attempt_over_a_limit_is_ended_and_says_why() {
     }
 }
 
+/// A worker in Python that carries out `body` for each task.
+fn worker(body: &str) -> String {
+    format!(
+        r#"
+import json, os, subprocess, sys, time
+def say(**m):
+    sys.stdout.write(json.dumps(m) + "\n"); sys.stdout.flush()
+say(type="hello", protocol=1, max_concurrent=4)
+for line in sys.stdin:
+    t = json.loads(line)
+    if t["type"] == "shutdown": break
+    if t["type"] != "task": continue
+    if t["content"] == "fine":
+        say(type="result", id=t["id"], attempt=t["attempt"], output="done")
+        continue
+    {body}
+"#
+    )
+}
+
+#[tokio::test]
+async fn worker_over_a_limit_is_ended_and_its_sole_task_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    for (body, limits, limit, class) in [
+        (
+            "held = bytes(1) * (96 << 20); time.sleep(60)",
+            json!({"memory_bytes": 64 << 20}),
+            "memory_bytes",
+            "internal",
+        ),
+        (
+            "while True: pass",
+            json!({"cpu_seconds": 1, "on_excess": "fail"}),
+            "cpu_seconds",
+            "budget",
+        ),
+        (
+            "for _ in range(5): subprocess.Popen(['sleep', '60'])",
+            json!({"processes": 4}),
+            "processes",
+            "internal",
+        ),
+    ] {
+        let app = TestApp::start_with(&[&QUICK[..], &["bots.restart.min=50ms"]].concat()).await;
+        let path = dir.path().join("worker.py");
+        std::fs::write(&path, worker(body)).unwrap();
+        let spec = json!({"limits": limits,
+            "executor": {"kind": "worker", "command": ["python3", "-u", path]}});
+        app.put("/api/v1/bots/b", &spec).await.is(201);
+        let launched = app.post("/api/v1/bots/b/launch", &Value::Null).await;
+        launched.is(202);
+        let id = app.submit(&task()).await;
+        let result = app.result(&id).await;
+        assert_eq!(
+            (&result["success"], &result["failure_class"]),
+            (&json!(false), &json!(class)),
+            "{limits}: {result}"
+        );
+        let name = format!("limits.{limit}");
+        let error = result["error"].as_str().unwrap();
+        assert!(error.contains(&name), "{result}");
+        // The next incarnation works, and its time counts from its own tasks.
+        let mut fine = task();
+        fine["content"] = json!("fine");
+        let id = app.submit(&fine).await;
+        assert_eq!(app.result(&id).await["output"], "done");
+        let bot = app.get("/api/v1/bots/b").await.is(200).body;
+        assert_eq!(bot["restarts"], 1, "{bot}");
+        assert!(bot["last_exit"].as_str().unwrap().contains(&name), "{bot}");
+        app.until("the use of the worker is shown", async |app| {
+            let bot = app.get("/api/v1/bots/b").await.is(200).body;
+            bot["memory_bytes"].as_u64() > Some(1 << 20) && bot["processes"] == 1
+        })
+        .await;
+    }
+}
+
 #[tokio::test]
 async fn descriptors_of_a_program_are_limited_by_the_kernel() {
     let app = TestApp::start_with(&QUICK).await;

@@ -47,7 +47,8 @@ async fn service_is_posted_the_task_signed_and_answers_with_the_result() {
             "tokens_used": 17, "cost_cents": 3, "model": "ignored"}),
         )
     });
-    let app = TestApp::start_with(&QUICK).await;
+    let public = ["server.public_url=https://hive.example.com/deia/"];
+    let app = TestApp::start_with(&[&QUICK[..], &public].concat()).await;
     store_secret(&app, "signing", SIGNING).await;
     store_secret(&app, "bearer", BEARER).await;
     store_secret(&app, "team", "team-secret-value").await;
@@ -57,8 +58,10 @@ async fn service_is_posted_the_task_signed_and_answers_with_the_result() {
         json!({"kind": "http", "url": service.url("/run?a=b"), "headers": {"x-env": "test"}});
     put(&app, "svc", &executor, &secrets).await;
     until_status(&app, "svc", "healthy").await;
+    let session = app.post("/api/v1/sessions", &json!({"bot": "svc"})).await;
+    let session = session.is(201).body["id"].clone();
     let task = json!({"type": "general", "content": "h\u{e9}llo", "tags": ["nightly"],
-        "metadata": {"a": {"b": 1}}, "priority": "P1"});
+        "metadata": {"a": {"b": 1}}, "priority": "P1", "session_id": session});
     let id = app.submit(&task).await;
     let result = app.result(&id).await;
     assert_eq!(result["success"], true, "{result}");
@@ -80,6 +83,11 @@ async fn service_is_posted_the_task_signed_and_answers_with_the_result() {
         ("tags", json!(["nightly"])),
         ("metadata", json!({"a": {"b": 1}})),
         ("priority", json!("P1")),
+        ("session_id", session),
+        (
+            "callback_url",
+            json!(format!("https://hive.example.com/deia/api/v1/tasks/{id}")),
+        ),
     ] {
         assert_eq!(body[field], expected, "{body}");
     }

@@ -38,6 +38,7 @@ mod cli_outputs;
 mod cli_queue;
 mod cli_support;
 mod cli_tasks;
+mod constants;
 mod copied_data;
 mod crash;
 mod deaths;

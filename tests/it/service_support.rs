@@ -22,7 +22,7 @@ use crate::support::TestApp;
 
 /// Settings under which bots reach this machine, and faults and pauses are over within the time of
 /// a test.
-pub(crate) const QUICK: [&str; 9] = [
+pub(crate) const QUICK: [&str; 12] = [
     "bots.seed=[]",
     "bots.allow_networks=[127.0.0.0/8]",
     "bots.fault.min=100ms",
@@ -32,6 +32,9 @@ pub(crate) const QUICK: [&str; 9] = [
     "bots.http.probe_every=200ms",
     "bots.http.probe_timeout=2s",
     "bots.http.probe_failures=2",
+    "bots.llm.probe_every=200ms",
+    "bots.llm.probe_timeout=2s",
+    "bots.llm.probe_failures=2",
 ];
 
 /// A step of an answer.

@@ -52,5 +52,5 @@ pub(crate) use output::Outputs;
 pub(crate) use registry::{BotRegistry, Trouble};
 pub use remote::RemoteWork;
 pub(crate) use seed::seed_bots;
-pub(crate) use status::{is_up, observed_status};
+pub(crate) use status::{StatusLimits, is_up, observed_status};
 pub(crate) use subsystem::{BotNeeds, Bots};

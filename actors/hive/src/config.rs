@@ -22,10 +22,13 @@ mod load;
 mod messaging;
 mod provenance;
 mod secrets;
+mod server;
 mod settings;
 mod stop;
+mod store;
 mod stream;
 mod tasks;
+mod telemetry;
 mod tls;
 mod webhooks;
 
@@ -54,12 +57,12 @@ pub use load::{Layers, readable_yaml, without_mark};
 pub use messaging::MessagingSettings;
 pub(crate) use provenance::Provenance;
 pub use secrets::SecretSettings;
-pub use settings::{
-    Config, LogFormat, LoggingSettings, ServerSettings, StoreSettings, TelemetrySettings,
-    socket_address,
-};
-pub use stop::StopLimits;
+pub use server::{ServerSettings, socket_address};
+pub use settings::Config;
+pub use stop::{StopLimits, StopSettings};
+pub use store::StoreSettings;
 pub use stream::StreamSettings;
 pub use tasks::{SchedulerSettings, TaskSettings, TypeSettings};
+pub use telemetry::{LogFormat, LoggingSettings, TelemetrySettings};
 pub use tls::TlsSettings;
 pub use webhooks::{RetryDelay, WebhookSettings};

@@ -18,12 +18,14 @@ use deia_supervision::{ChildSpec, Context, Handle, StartError, child};
 
 use crate::subsystem::Deps;
 
-/// Interval of checks of the log without a notice, because notices may be lost.
+/// Interval of checks of the log without a notice, because notices may be lost. Fixed:
+/// short enough that nobody waits for it, and each look costs little.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Time within which events are gathered and processed together: each move of the cursor costs a
-/// part of a commit.
+/// part of a commit. Fixed: each write costs a part of a commit, and nobody sees this delay.
 const GATHER: Duration = Duration::from_millis(100);
-/// Pause after a failure.
+/// Pause after a failure. Fixed: a fault is not tried in a loop, and its end is noticed
+/// soon.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Message that events were appended.

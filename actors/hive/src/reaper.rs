@@ -28,6 +28,10 @@ use rustix::{
 
 use crate::host::{Process, signals};
 
+/// Time for which the processes of one attempt are searched for and ended. Fixed: longer only while
+/// the kernel cannot end a process, which no setting changes.
+const TAGGED_WITHIN: Duration = Duration::from_secs(2);
+
 /// Variable that every program of a hive carries: the instance of its data directory. The hive's
 /// id would not do: a copy of the directory has the same id.
 pub(crate) const INSTANCE_VARIABLE: &str = "DEIA_INSTANCE_ID";
@@ -36,12 +40,14 @@ pub(crate) const INSTANCE_VARIABLE: &str = "DEIA_INSTANCE_ID";
 /// may be late, and ends only the programs of its own run.
 pub(crate) const RUN_VARIABLE: &str = "DEIA_RUN_ID";
 
-/// Time for which programs are searched for and ended. A sweep takes longer than milliseconds
-/// only if the kernel cannot end a process (that waits for a dead disk, for example).
+/// Time for which programs are searched for and ended. A sweep takes longer than milliseconds only
+/// if the kernel cannot end a process (that waits for a dead disk, for example). Fixed: longer only
+/// while the kernel cannot end a process, which no setting changes.
 const SWEEP_LIMIT: Duration = Duration::from_secs(10);
 
 /// Pause between two scans. A process that is just being replaced by `exec` shows no environment
-/// for a moment, so one empty scan proves nothing.
+/// for a moment, so one empty scan proves nothing. Fixed: short enough that nobody waits for it,
+/// and each look costs little.
 const BETWEEN_SCANS: Duration = Duration::from_millis(20);
 
 /// All `NAME=value` variables of a tag that a process carries.
@@ -91,7 +97,7 @@ pub fn sweep(instance: &str) -> io::Result<Swept> {
 /// # Errors
 /// `/proc` cannot be read.
 pub(crate) fn sweep_tagged(env_tags: &[EnvTags]) -> io::Result<Swept> {
-    sweep_until_clean(&BTreeSet::new(), env_tags, Duration::from_secs(2))
+    sweep_until_clean(&BTreeSet::new(), env_tags, TAGGED_WITHIN)
 }
 
 /// Returns true if a process of this group lives (a zombie does not). Blocks for a scan.

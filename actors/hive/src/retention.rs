@@ -17,20 +17,27 @@ use crate::{
     subsystem::{Deps, TreeBuilder},
 };
 
-/// Interval between scans of some thousands of tasks if all are kept.
+/// Interval between scans of some thousands of tasks if all are kept. Fixed: short enough
+/// that nobody waits for it, and each look costs little.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Pause after all tasks have been scanned.
+/// Pause after all tasks have been scanned. Fixed: bounds one step, so that others get
+/// their turn; the whole has no limit here.
 const REST: Duration = Duration::from_secs(10);
 /// Maximum number of tasks forgotten in one command, which must not delay the others.
+/// Fixed: bounds one step, so that others get their turn; the whole has no limit here.
 const FORGET_MAX: usize = 500;
-/// Maximum number of events forgotten in one command.
+/// Maximum number of events forgotten in one command. Fixed: bounds one step, so that
+/// others get their turn; the whole has no limit here.
 const EVENTS_MAX: u32 = 2_000;
-/// Maximum number of events forgotten in one command while the disk is full.
+/// Maximum number of events forgotten in one command while the disk is full. Fixed:
+/// bounds one step, so that others get their turn; the whole has no limit here.
 const EVENTS_ON_FULL_DISK: u32 = 64;
-/// Minimum pause after each such command.
+/// Minimum pause after each such command. Fixed: bounds one step, so that others get
+/// their turn; the whole has no limit here.
 const EVENTS_PAUSE: Duration = Duration::from_millis(10);
-/// Maximum number of tasks forgotten in one command while the disk is full: each takes room in
-/// the log before it frees some.
+/// Maximum number of tasks forgotten in one command while the disk is full: each takes room in the
+/// log before it frees some. Fixed: bounds one step, so that others get their turn; the whole has
+/// no limit here.
 const FORGET_ON_FULL_DISK: usize = 8;
 
 /// Adds the actor to the tree.

@@ -40,18 +40,24 @@ use crate::{
     reaper::procs,
 };
 
-/// Time to end descendants before the rest is reported. Ending takes longer than milliseconds
-/// only for a process that the kernel cannot end (that waits for a dead disk, for example).
+/// Time that killed processes have before they are looked at again. Fixed: the kernel takes less.
+const DYING_WITHIN: Duration = Duration::from_millis(50);
+
+/// Time to end descendants before the rest is reported. Ending takes longer than milliseconds only
+/// for a process that the kernel cannot end (that waits for a dead disk, for example). Fixed:
+/// longer only while the kernel cannot end a process, which no setting changes.
 pub(crate) const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// Time for which ended processes keep their numbers after the hive has ended, because the reaper
-/// ends the same groups by number.
+/// ends the same groups by number. Fixed: the reaper needs milliseconds.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Flag of glibc and musl that begins a session; the bindings lack it.
+/// Flag of glibc and musl that begins a session; the bindings lack it. Fact: spawn.h of
+/// glibc and musl.
 const POSIX_SPAWN_SETSID: i32 = 0x80;
 
-/// Descriptor on which a program may report its progress.
+/// Descriptor on which a program may report its progress. Fact: the contract with
+/// programs (docs/BOT-AUTHORS-GUIDE.md).
 pub(crate) const PROGRESS_FD: i32 = 3;
 
 /// Runs a runner: obeys the hive's requests on standard input until the input ends. Must be
@@ -254,7 +260,7 @@ fn end_descendants(group: Option<i32>, limit: Duration) -> (u32, u32) {
             }
             Ok(None) => {
                 let dying = kill_descendants(group, &mut ended);
-                crate::reaper::wait_for_all(&dying, Instant::now() + Duration::from_millis(50));
+                crate::reaper::wait_for_all(&dying, Instant::now() + DYING_WITHIN);
             }
         }
     }

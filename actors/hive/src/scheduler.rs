@@ -34,11 +34,14 @@ use crate::{
     metrics::SchedulerMetrics,
 };
 
-/// Maximum number of tasks made ready in one command.
+/// Maximum number of tasks made ready in one command. Fixed: bounds one step, so that
+/// others get their turn; the whole has no limit here.
 const PROMOTE_MAX: u32 = 1_000;
-/// Pause before the store is asked again after a failure.
+/// Pause before the store is asked again after a failure. Fixed: a fault is not tried in
+/// a loop, and its end is noticed soon.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
-/// Pause before tasks are claimed again on a full disk.
+/// Pause before tasks are claimed again on a full disk. Fixed: a fault is not tried in a
+/// loop, and its end is noticed soon.
 const RETRY_ON_FULL_DISK: Duration = Duration::from_secs(1);
 
 /// Gives ready tasks to bots.

@@ -13,7 +13,8 @@ use crate::{
     config::{Config, TypeSettings},
 };
 
-/// Number of the only node that a file serves.
+/// Number of the only node that a file serves. Fact: a SQLite file is served by one
+/// process.
 const THE_ONLY_NODE: u32 = 1;
 
 /// Returns the options of the store and of the rules that it applies.

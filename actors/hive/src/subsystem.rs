@@ -65,17 +65,22 @@ pub(crate) struct Deps {
     pub(crate) level: CurrentLevel,
 }
 
+/// A minute. Fact: the definition of the unit.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Capacity of the mailbox of a busy actor.
+/// Capacity of the mailbox of a busy actor. Fixed: far above what arrives while a handler
+/// runs; a full mailbox refuses.
 const MAILBOX: usize = 65_536;
+
+/// Pauses before the restarts of a part of the tree, the first and the longest. Fixed: a part that
+/// fails is a fault of deia; nothing is gained by another pace.
+const RESTART_MIN: Duration = Duration::from_millis(10);
+/// Longest of these pauses. Fixed: as the first.
+const RESTART_MAX: Duration = Duration::from_secs(5);
 
 /// Time for which an actor may have messages waiting and handle none before the health check
 /// names it. Each handler takes milliseconds; longer work runs beside it.
 const STALLED_AFTER: Duration = MINUTE;
-
-/// Time that a service has to stop. A service can repeat the work that is interrupted.
-const SERVICE_STOP: Duration = StopLimits::SERVICE;
 
 /// The tree during its construction.
 pub(crate) struct TreeBuilder {
@@ -84,6 +89,8 @@ pub(crate) struct TreeBuilder {
     services: SupervisorSpec,
     /// Time that an actor of the core has to stop.
     stops_within: Duration,
+    /// Time that a service has to stop. A service can repeat the work that is interrupted.
+    services_stop_within: Duration,
 }
 
 /// The tree, except for the front, which stands between its two parts.
@@ -95,7 +102,7 @@ pub(crate) struct Declared {
 }
 
 impl TreeBuilder {
-    pub(crate) fn new(stops_within: Duration) -> Self {
+    pub(crate) fn new(limits: &StopLimits) -> Self {
         Self {
             root: SupervisorSpec::new("hive", Strategy::RestForOne)
                 .intensity(Intensity::new(5, MINUTE))
@@ -104,7 +111,8 @@ impl TreeBuilder {
                 .intensity(Intensity::new(10, MINUTE))
                 .criticality(Criticality::Critical),
             services: SupervisorSpec::new("services", Strategy::OneForOne),
-            stops_within,
+            stops_within: limits.part,
+            services_stop_within: limits.services,
         }
     }
 
@@ -133,7 +141,7 @@ impl TreeBuilder {
     /// Adds an actor that the hive can do without for a while.
     pub(crate) fn service(&mut self, spec: ChildSpec) {
         // Each service has a budget of its own: a service that fails repeatedly stays down alone.
-        let spec = permanent(spec, SERVICE_STOP)
+        let spec = permanent(spec, self.services_stop_within)
             .criticality(Criticality::Optional)
             .budget(Intensity::new(5, MINUTE))
             .on_exhausted(OnExhausted::Quarantine);
@@ -180,7 +188,7 @@ fn permanent(spec: ChildSpec, stops_within: Duration) -> ChildSpec {
 
 /// Returns the pauses before restarts; the first is short.
 fn backoff() -> Backoff {
-    Backoff::new(Duration::from_millis(10), Duration::from_secs(5))
+    Backoff::new(RESTART_MIN, RESTART_MAX)
         .factor(2.0)
         .jitter(0.2)
 }

@@ -90,7 +90,7 @@ pub(crate) struct Opened {
 /// Declares the subsystems and their actors, in the order in which they start. Nothing
 /// runs yet; the addresses work from now on.
 pub(crate) fn declare(deps: &Deps, opened: Opened) -> (Subsystems, Declared) {
-    let mut tree = TreeBuilder::new(deps.settings.get().stop_limits().part);
+    let mut tree = TreeBuilder::new(&deps.settings.get().stop_limits());
     ledger_writer::declare(deps, &mut tree);
     let access = Arc::new(Access::declare(deps, &mut tree));
     let audit = Arc::new(Audit::declare(deps, &mut tree, access.api()));

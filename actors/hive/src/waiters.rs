@@ -10,6 +10,7 @@ use std::{
 use tokio::sync::Notify;
 
 /// Time after which a waiter checks the store itself, because a notice may be lost.
+/// Fixed: short enough that nobody waits for it, and each look costs little.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Waiters, by the key of the thing that they wait for.

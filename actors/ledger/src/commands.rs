@@ -29,8 +29,8 @@ pub use self::{
     alerts::{AcknowledgeAlert, AlertCommand, SeenAlert, SettleAlerts},
     attempts::{
         AttemptReport, BotDelta, Claim, ClaimTasks, Claimed, ClaimedTask, ExtendLeases,
-        FinishAttempts, FinishHeld, HeldAck, HeldAttempt, HeldLease, NoteProgress, ProgressReport,
-        ReleaseLeases, ReportAck,
+        FinishAttempts, FinishHeld, HeldAck, HeldAttempt, HeldLease, HoldLease, NoteProgress,
+        ProgressReport, ReleaseLeases, ReportAck,
     },
     bots::{BotPorts, DeleteBot, MoveBot, NoteDrained, PutBot, SetDesired, StoredBot},
     events::{AppendExternal, BeginTimeline, PruneEvents},
@@ -120,6 +120,8 @@ pub enum Command {
     FinishHeld(Box<FinishHeld>),
     /// See [`ExtendLeases`].
     ExtendLeases(ExtendLeases),
+    /// See [`HoldLease`].
+    HoldLease(HoldLease),
     /// See [`ReleaseLeases`].
     ReleaseLeases(ReleaseLeases),
     /// See [`NoteProgress`].

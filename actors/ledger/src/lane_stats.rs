@@ -21,7 +21,8 @@ impl Default for Histogram {
 
 impl Histogram {
     /// Number of slots. Values of `2^22` (milliseconds: 70 minutes) and more share the
-    /// last one.
+    /// last one. Fixed: a histogram of fixed size; each slot is twice as wide as the one
+    /// before.
     pub const SLOTS: usize = 24;
 
     /// Adds one value.

@@ -181,6 +181,7 @@ impl Statistics {
 
 /// Returns the hour of a time, counted from the epoch.
 pub fn hour_of(at: Timestamp) -> u32 {
+    /// Milliseconds of an hour. Fact: the definition of the unit.
     const HOUR_MS: i64 = 3_600_000;
     u32::try_from(at.as_millis().div_euclid(HOUR_MS)).unwrap_or(0)
 }

@@ -15,6 +15,7 @@ use ring::{
 
 use crate::{KeyGrant, KeyId, KeyRecord};
 
+/// Random bytes of a key. Fact: the format of keys: 160 random bits.
 const SECRET_BYTES: usize = 20;
 
 /// Reason why a text is not a key.
@@ -62,6 +63,7 @@ impl ApiKey {
 
     /// Returns whether `text` contains a key in plain text.
     pub fn is_within(text: &str) -> bool {
+        /// Length of a key, in characters. Fact: the format of keys.
         const LENGTH: usize = 73;
         text.match_indices("deia_").any(|(at, _)| {
             let key = text.get(at..at + LENGTH);

@@ -8,6 +8,7 @@ pub use humantime_serde::deserialize;
 use humantime_serde::re::humantime::format_duration;
 use serde::{Serialize, Serializer};
 
+/// Seconds of a day. Fact: the definition of the unit.
 const DAY: u64 = 86_400;
 
 /// A value of a duration setting.

@@ -114,15 +114,18 @@ impl Executor {
     }
 }
 
-/// Maximum size of the arguments and the environment of a program, in bytes. Linux
-/// allows a quarter of the stack limit, 2 MiB by default, and deia adds metadata and
-/// variables of its own.
+/// Maximum size of the arguments and the environment of a program, in bytes. Linux allows
+/// a quarter of the stack limit, 2 MiB by default, and deia adds metadata and variables
+/// of its own. Fact: execve(2), limits on size of arguments and environment.
 const MAX_START_BYTES: usize = 1 << 20;
 
 /// Maximum number of words of a command, of variables of its environment, and of
-/// characters of either.
+/// characters of either. Fact: the API, whose schema states it.
 const MAX_WORDS: usize = 256;
+/// Maximum number of variables of an environment. Fact: the API, whose schema states it.
 const MAX_VARIABLES: usize = 256;
+/// Maximum length of a word or a variable, in characters. Fact: the API, whose schema
+/// states it.
 const MAX_WORD: usize = 32_768;
 
 /// A program that is started for each task: the content of the task is its standard

@@ -8,9 +8,14 @@ use serde_json::Value;
 
 use super::{Violation, is_at_most_deep, new_task::METADATA_LEVELS, secret};
 
+/// Maximum number of parts of a name. Fact: the API, whose schema states it.
 const MAX_SEGMENTS: usize = 4;
+/// Maximum length of a part, in characters. Fact: the API, whose schema states it.
 const MAX_SEGMENT: usize = 40;
+/// Maximum length of the id of a target, in characters. Fact: the API, whose schema
+/// states it.
 const MAX_TARGET: usize = 256;
+/// Maximum size of the details, in bytes. Fact: the API, whose schema states it.
 const MAX_DETAILS_BYTES: usize = 32 * 1_024;
 
 /// The action of an event that another system recorded: `ext.` and 1 to 4 segments of
@@ -23,7 +28,7 @@ impl ExternalAction {
     /// The kind of all external actions.
     pub const KIND: &'static str = "ext";
 
-    /// Maximum length of the dotted name.
+    /// Maximum length of the dotted name. Fact: the API, whose schema states it.
     pub const MAX_LENGTH: usize = 128;
 
     /// Returns the action with the dotted name `name`, if that is the name of an

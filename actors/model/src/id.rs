@@ -24,6 +24,7 @@ pub enum IdError {
 }
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// Characters of an id after its prefix. Fact: the format of TypeID: 128 bits in base32.
 const ENCODED_LEN: usize = 26;
 
 fn encode(bytes: [u8; 16]) -> [u8; ENCODED_LEN] {

@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 
 /// Maximum nesting of metadata, in levels of lists and objects; the metadata object is
 /// the first. JSON parsers limit the depth, and a list of tasks is deeper than a task.
+/// Fact: the API, whose schema states it.
 pub const METADATA_LEVELS: usize = 32;
 
+/// Maximum number of tags of a task. Fact: the API, whose schema states it.
 const MAX_TAGS: usize = 32;
-/// Maximum length of a tag, in characters.
+/// Maximum length of a tag, in characters. Fact: the API, whose schema states it.
 pub(super) const MAX_TAG: usize = 128;
 
 /// A task to be submitted.

@@ -29,7 +29,7 @@ pub struct RetryOverride {
     pub jitter: Option<f64>,
 }
 
-/// Maximum delay: thirty days, in milliseconds.
+/// Maximum delay: thirty days, in milliseconds. Fact: the API, whose schema states it.
 pub(super) const MAX_DELAY_MS: u64 = 30 * 86_400_000;
 
 impl RetryOverride {

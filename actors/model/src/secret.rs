@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 pub(super) use self::recognise::{holds_key, is_secret_name, secret_shape};
 use super::{Timestamp, Violation, WebhookId};
 
-/// Maximum number of secrets of a bot.
+/// Maximum number of secrets of a bot. Fact: the API, whose schema states it.
 pub(super) const MAX_OF_BOT: usize = 64;
-/// Maximum length of the name of a variable, in characters.
+/// Maximum length of the name of a variable, in characters. Fact: the API, whose schema
+/// states it.
 pub(super) const MAX_NAME: usize = 128;
 
 /// A reference to a secret of a bot. The value is looked up at the start of each

@@ -13,7 +13,8 @@ pub struct TraceContext {
     pub sampled: bool,
 }
 
-/// Maximum accepted length of a `traceparent` of a later version.
+/// Maximum accepted length of a `traceparent` of a later version. Fact: W3C Trace
+/// Context, 3.2: versions after 00 may be longer than 55 characters.
 const MAX_BYTES: usize = 128;
 
 impl TraceContext {

@@ -10,6 +10,7 @@ use ring::{
 
 use crate::{KeyError, WebSessionId};
 
+/// Random bytes of a cookie. Fact: the format of cookies: 256 random bits.
 const SECRET_BYTES: usize = 32;
 
 /// The content of the cookie of a web session.

@@ -212,7 +212,8 @@ pub struct FailureReport {
     pub cost_cents: Option<u64>,
 }
 
-/// Maximum length of the reason of a failure, in characters.
+/// Maximum length of the reason of a failure, in characters. Fact: the API, whose schema
+/// states it.
 const MAX_ERROR: usize = 10_000;
 
 impl FailureReport {

@@ -18,6 +18,10 @@ use futures_util::{Stream as _, task::noop_waker};
 
 use crate::{fence::Lease, panic::drop_quietly};
 
+/// Capacity of the channel of an actor. Fixed: it bounds nothing that is sent with `do_send`, as all
+/// mail is.
+const CAPACITY: usize = 16;
+
 pub(crate) struct AddrMail<A: Actor> {
     sender: Mutex<AddressSender<A>>,
     /// Receiver of the mail; `None` once the child is gone, so that addresses say that they are not
@@ -27,8 +31,7 @@ pub(crate) struct AddrMail<A: Actor> {
 
 impl<A: Actor> Default for AddrMail<A> {
     fn default() -> Self {
-        // The capacity of an actix channel bounds nothing that is sent with `do_send`.
-        let (sender, receiver) = channel(16);
+        let (sender, receiver) = channel(CAPACITY);
         Self {
             sender: Mutex::new(sender),
             receiver: Mutex::new(Some(receiver)),

@@ -3,12 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-/// Number of messages, or polls of futures, per poll.
+/// Number of messages, or polls of futures, per poll. Fixed: bounds one turn; it was
+/// measured, and the figures of docs/PERFORMANCE.md hold with it.
 const REDUCTIONS: u32 = 128;
 /// Time for the work of one poll. A limit by count alone would let 128 slow handlers run in a row.
+/// Fixed: bounds one turn; it was measured, and the figures of docs/PERFORMANCE.md hold with it.
 const SLICE: Duration = Duration::from_micros(500);
 /// Largest number of steps after which the clock is read again: a clock read costs as much as a
-/// message.
+/// message. Fixed: bounds one turn; it was measured, and the figures of docs/PERFORMANCE.md hold
+/// with it.
 const STEPS_BETWEEN_READS: u32 = 32;
 
 /// Rest of one kind of work that one poll may still do.

@@ -14,6 +14,7 @@ use tokio::sync::broadcast;
 
 use crate::{event_stream::EventStream, exit::ExitReason, health::Health, shedding::Suspended};
 
+/// Events that a subscriber may be behind. Fixed: of the library, which has no settings.
 const EVENTS_KEPT: usize = 4_096;
 
 /// Something that happened to one child.

@@ -30,6 +30,7 @@ pub(crate) struct Fence(AtomicU64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FenceSnapshot(u64);
 
+/// Mask of the number of polls. Fact: the lower half of the word counts polls.
 const POLLS: u64 = 0xffff_ffff;
 
 impl FenceSnapshot {

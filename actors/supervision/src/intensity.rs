@@ -69,7 +69,9 @@ impl Intensity {
 impl Default for Intensity {
     /// Returns OTP's default: one restart in five seconds.
     fn default() -> Self {
-        Self::new(1, Duration::from_secs(5))
+        /// Fact: the documentation of OTP's supervisor.
+        const PERIOD: Duration = Duration::from_secs(5);
+        Self::new(1, PERIOD)
     }
 }
 

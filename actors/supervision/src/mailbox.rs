@@ -48,7 +48,8 @@ struct Numbered<A: Actor> {
     envelope: Envelope<A>,
 }
 
-/// Number of messages for which room is always kept.
+/// Number of messages for which room is always kept. Fixed: of the library, which has no
+/// settings.
 const KEPT: usize = 1_024;
 
 /// Counter of one sender that waits for room, which is decreased on drop.

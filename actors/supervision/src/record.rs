@@ -35,10 +35,13 @@ use crate::{
     totals::Totals,
 };
 
-/// Number of past exits kept of each child.
+/// Number of past exits kept of each child. Fixed: of the library, which has no settings.
 pub(crate) const EXITS_KEPT: usize = 16;
-/// Number of restart times kept of each child, for `restarts_in_window`.
+/// Number of restart times kept of each child, for `restarts_in_window`. Fixed: of the
+/// library, which has no settings.
 const RESTARTS_KEPT: usize = 128;
+/// Capacity of a mailbox, unless the specification of the child sets another. Fixed: of
+/// the library, which has no settings.
 const DEFAULT_MAILBOX: usize = 10_000;
 
 pub(crate) type ChildId = u64;

@@ -1,7 +1,8 @@
 //! Choice of the polls of an actor that are timed.
 
 /// Number of polls of which one is timed, and stands for all, because a clock read costs as much as
-/// a message.
+/// a message. Fixed: bounds one turn; it was measured, and the figures of docs/PERFORMANCE.md hold
+/// with it.
 pub(crate) const POLLS_PER_SAMPLE: u32 = 8;
 
 /// Picks polls at irregular distances, so that work that recurs at every eighth poll is neither

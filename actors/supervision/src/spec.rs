@@ -24,7 +24,11 @@ use crate::{
     record::ChildRecord, supervisor::handle::Request,
 };
 
-/// Default limit of the time that a worker may take to be ready.
+/// Default limit of the time that a worker may take to stop. Fact: the documentation of OTP's
+/// supervisor.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// Default limit of the time that a worker may take to be ready. Fixed: of the library,
+/// which has no settings.
 const START_WITHIN: Duration = Duration::from_secs(300);
 
 /// Condition under which a child that ended is started again.
@@ -236,7 +240,7 @@ impl ChildSpec {
         Self {
             policy: Policy {
                 start_within: Some(START_WITHIN),
-                ..Policy::new(Shutdown::Within(Duration::from_secs(5)))
+                ..Policy::new(Shutdown::Within(STOP_WITHIN))
             },
             record,
             body: Body::Worker(body),

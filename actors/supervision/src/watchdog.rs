@@ -25,7 +25,8 @@ use crate::{
     supervisor::Shared,
 };
 
-/// Number of rounds of silence after which an arbiter is blocked.
+/// Number of rounds of silence after which an arbiter is blocked. Fixed: of the library,
+/// which has no settings.
 const ROUNDS: u32 = 4;
 
 /// Ends the watchdog when it is dropped.

@@ -16,20 +16,26 @@ use crate::{
     files::{self, Dirty},
 };
 
-/// Number of entries whose details are in one file.
+/// Number of entries whose details are in one file. Fact: the format of the trail, which
+/// its verifiers read.
 pub const SEGMENT: u64 = 65_536;
-/// Number of bundles of a file.
+/// Number of bundles of a file. Fact: the format of the trail, which its verifiers read.
 pub(crate) const BUNDLES: usize = 256;
 pub(crate) const MAGIC: &[u8; 8] = b"deiadet1";
-/// Bytes before the first record.
+/// Bytes before the first record. Fact: the format of the trail, which its verifiers
+/// read.
 pub(crate) const HEADER: u64 = 8 + 8 * BUNDLES as u64;
-/// Bytes of a record before its text: index and flags, length, salt.
+/// Bytes of a record before its text: index and flags, length, salt. Fact: the format of
+/// the trail, which its verifiers read.
 pub(crate) const RECORD: usize = 4 + 4 + SALT_BYTES;
-/// Flag of a record whose details were erased.
+/// Flag of a record whose details were erased. Fact: the format of the trail, which its
+/// verifiers read.
 pub(crate) const ERASED: u32 = 1 << 31;
-/// Bytes that are gathered before they are written.
+/// Bytes that are gathered before they are written. Fixed: a buffer, whose size changes
+/// nothing that can be seen.
 const GATHERED: usize = 1 << 20;
-/// Maximum size of the details of an entry that are read, in bytes.
+/// Maximum size of the details of an entry that are read, in bytes. Fixed: far above any
+/// real file, so that a wrong one does not fill the memory.
 pub(crate) const MAX_DETAILS: u32 = 16 << 20;
 
 /// The details of an entry.

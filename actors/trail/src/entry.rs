@@ -6,9 +6,11 @@ use serde_json::Value;
 
 use crate::hash::{Hash, of_two};
 
-/// Maximum size of an entry: its length is stored in 16 bits.
+/// Maximum size of an entry: its length is stored in 16 bits. Fact: C2SP tlog-tiles: an
+/// entry of a bundle has a length of 16 bits.
 pub const MAX_ENTRY_BYTES: usize = 65_535;
-/// Bytes of the salt of an entry's details.
+/// Bytes of the salt of an entry's details. Fact: the format of the trail, which its
+/// verifiers read.
 pub const SALT_BYTES: usize = 16;
 
 /// A random value that keeps details from being guessed by their hash.
@@ -253,6 +255,7 @@ impl Encoder {
 
     /// Writes a time. Those of most events differ from the one before in the milliseconds only.
     fn time(&mut self, at: Timestamp, out: &mut String) {
+        /// Length of a time up to its second. Fact: RFC 3339, 5.6.
         const UP_TO_SECOND: usize = "2026-11-29T08:00:00".len();
         let second = at.as_millis().div_euclid(1_000);
         if self
@@ -282,6 +285,8 @@ fn millis_of(at: Timestamp) -> String {
 
 /// Returns the beginning of a text that is too long for an entry.
 fn cut(text: &str) -> &str {
+    /// Names that are remembered. Fixed: a table of fixed size, so that callers cannot
+    /// make it grow.
     const KEPT: usize = 1_024;
     let mut end = text.len().min(KEPT);
     while !text.is_char_boundary(end) {

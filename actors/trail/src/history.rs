@@ -13,9 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{checkpoint::SignedCheckpoint, files};
 
-/// Minimum time between two checkpoints of the history, in milliseconds.
+/// Minimum time between two checkpoints of the history, in milliseconds. Fixed: bounds
+/// the size of the history.
 const EVERY_MS: u64 = 600_000;
-/// Bytes at the end of a history in which its newest line is looked for.
+/// Bytes at the end of a history in which its newest line is looked for. Fixed: bounds
+/// one step, so that others get their turn; the whole has no limit here.
 const TAIL: u64 = 256 << 10;
 
 /// A line of the history.

@@ -7,9 +7,11 @@ use data_encoding::BASE64;
 
 pub use self::key::{InvalidKey, KeyName, SigningKey, VerifierKey};
 
-/// Maximum size of a note that is read, in bytes.
+/// Maximum size of a note that is read, in bytes. Fixed: far above any real file, so that
+/// a wrong one does not fill the memory.
 pub const MAX_NOTE_BYTES: usize = 64 << 10;
-/// Maximum number of signatures of a note that is read.
+/// Maximum number of signatures of a note that is read. Fact: C2SP signed-note: verifiers
+/// may limit the signatures.
 const MAX_SIGNATURES: usize = 64;
 /// First characters of each line with a signature.
 const SIGNATURE: &str = "\u{2014} ";

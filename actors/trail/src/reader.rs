@@ -286,7 +286,8 @@ pub struct TreeReader<'t> {
     tiles: RefCell<HashMap<TileId, Vec<Hash>>>,
 }
 
-/// Maximum number of tiles that are kept while proofs are made.
+/// Maximum number of tiles that are kept while proofs are made. Fixed: bounds the memory;
+/// what is forgotten is read again.
 const TILES_MAX: usize = 256;
 
 impl HashReader for TreeReader<'_> {

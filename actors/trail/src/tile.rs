@@ -2,7 +2,8 @@
 
 use std::{fmt, num::NonZero, str::FromStr};
 
-/// Number of hashes of a full tile, and of entries of a full bundle.
+/// Number of hashes of a full tile, and of entries of a full bundle. Fact: C2SP
+/// tlog-tiles.
 pub const TILE_WIDTH: usize = 256;
 
 /// The contents of a tile.

@@ -72,7 +72,8 @@ use crate::{
     tile::{TILE_WIDTH, TileId, TileKind},
 };
 
-/// Bytes of the history that count as one unit of progress.
+/// Bytes of the history that count as one unit of progress. Fixed: a scale of progress
+/// only.
 const HISTORY_UNIT: u64 = 64 << 10;
 
 /// A range to be verified, and how.

@@ -17,9 +17,14 @@ use super::{ClientError, Secret};
 /// Default URL of a hive.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8000";
 
+/// Time for a request, unless the builder sets another. Fixed: of the client library,
+/// whose callers do not depend on it.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for a connection, unless the builder sets another. Fixed: of the client library,
+/// whose callers do not depend on it.
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The largest result is 64 MiB, and JSON may escape each byte with six.
+/// The largest result is 64 MiB, and JSON may escape each byte with six. Fact: RFC 8259,
+/// 7: JSON may write a byte as six.
 const DEFAULT_MAX_BODY_BYTES: usize = 400 << 20;
 
 /// A client of one hive. Cheap to clone; clones share their connections.

@@ -5,7 +5,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{Client, ClientError, transport::Call};
 
-/// Maximum number of items in one page of the hive.
+/// Maximum number of items in one page of the hive. Fact: the API, whose schema states
+/// it.
 const PAGE_MAX: u32 = 1_000;
 
 /// A page that others can be joined to.

@@ -15,7 +15,8 @@ use super::{
     tasks::{PAUSE, POLL, SHORT_POLL},
 };
 
-/// Additional time-out of requests that change many tasks.
+/// Additional time-out of requests that change many tasks. Fixed: of the client library,
+/// whose callers do not depend on it.
 const BULK: Duration = Duration::from_secs(600);
 
 /// A selection of tasks for a bulk change. Absent fields do not restrict it, but a

@@ -6,9 +6,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{ClientError, ServerEvent, ServerEvents, transport::Call};
 
-/// Pause before the first attempt to connect again, unless the hive names another.
+/// Pause before the first attempt to connect again, unless the hive names another. Fixed:
+/// of the client library, whose callers do not depend on it.
 const RETRY: Duration = Duration::from_secs(1);
-/// Longest pause between two attempts.
+/// Longest pause between two attempts. Fixed: of the client library, whose callers do not
+/// depend on it.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// The next thing of a stream that goes on by itself.

@@ -7,9 +7,11 @@ use reqwest::Response;
 
 use super::{Client, ClientError};
 
-/// Maximum silence: the server sends a comment every 15 s.
+/// Maximum silence: the server sends a comment every 15 s. Fixed: of the client library,
+/// whose callers do not depend on it.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// Maximum size of an event, in bytes.
+/// Maximum size of an event, in bytes. Fixed: of the client library, whose callers do not
+/// depend on it.
 const MAX_EVENT_BYTES: usize = 1 << 20;
 
 /// An event (HTML standard, 9.2).

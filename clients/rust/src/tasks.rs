@@ -14,10 +14,13 @@ use super::{Client, ClientError, TaskState, transport::Call, wire::BatchAccepted
 
 const TASKS: [&str; 3] = ["api", "v1", "tasks"];
 /// Longest single poll, tried first; the hive's `server.max_wait` is not known here.
+/// Fixed: of the client library, whose callers do not depend on it.
 pub(super) const POLL: Duration = Duration::from_secs(20);
-/// The minimum of `server.max_wait`: a poll that no hive refuses.
+/// The minimum of `server.max_wait`: a poll that no hive refuses. Fixed: of the client
+/// library, whose callers do not depend on it.
 pub(super) const SHORT_POLL: Duration = Duration::from_secs(1);
-/// Pause before the next poll if the hive answered without waiting.
+/// Pause before the next poll if the hive answered without waiting. Fixed: of the client
+/// library, whose callers do not depend on it.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Serialize)]

@@ -14,7 +14,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Client, ClientError, Problem, PutIf, ServerEvents};
 
-/// Maximum size of a refusal, in bytes.
+/// Maximum size of a refusal, in bytes. Fixed: of the client library, whose callers do
+/// not depend on it.
 const MAX_PROBLEM_BYTES: usize = 1 << 20;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

@@ -14,7 +14,8 @@ use super::{
     transport::Call,
 };
 
-/// Additional time-out of a test: the hive answers when the endpoint has.
+/// Additional time-out of a test: the hive answers when the endpoint has. Fixed: of the
+/// client library, whose callers do not depend on it.
 const TEST: Duration = Duration::from_secs(60);
 
 impl Client {

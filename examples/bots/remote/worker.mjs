@@ -24,9 +24,10 @@ class Failed extends Error {
   }
 }
 
-/** Sends a request until it is answered: each may be repeated. */
-async function post(path, body, patience = 30_000) {
+/** Sends a request until it is answered or cut off by the signal: each may be repeated. */
+async function post(path, body, cut = undefined) {
   for (;;) {
+    cut?.throwIfAborted();
     let answer, said;
     try {
       answer = await fetch(HIVE + path, {
@@ -36,7 +37,7 @@ async function post(path, body, patience = 30_000) {
           "content-type": "application/json",
         },
         body: JSON.stringify(body),
-        signal: AbortSignal.timeout(patience),
+        signal: AbortSignal.any([AbortSignal.timeout(30_000), ...(cut ? [cut] : [])]),
       });
       said = await answer.json();
     } catch {
@@ -45,7 +46,7 @@ async function post(path, body, patience = 30_000) {
     if (said && answer.ok) return said;
     if (said?.code === "stale_lease") throw new StaleLease(said.detail);
     if (said && answer.status < 500 && answer.status !== 429) throw new Error(said.detail);
-    await sleep(1000);
+    await sleep(1000, undefined, { signal: cut });
   }
 }
 
@@ -87,14 +88,25 @@ async function work(task) {
   }
 }
 
-let stopping = false;
-for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => (stopping = true));
+const stop = new AbortController();
+for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => stop.abort());
+
+/** Leases tasks. A request that the stop cut off may have been given some: asked again, the same. */
+async function lease(ask) {
+  const path = `/api/v1/bots/${BOT}/lease`;
+  try {
+    return await post(path, ask, stop.signal);
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+    return post(path, { ...ask, wait_ms: 0 }, AbortSignal.timeout(5_000)).catch(() => ({ tasks: [] }));
+  }
+}
 
 const running = new Set();
-for (let request = 1; !stopping; request += 1) {
+for (let request = 1; !stop.signal.aborted; request += 1) {
   if (running.size === MAX) await Promise.race(running);
   const ask = { max: MAX - running.size, wait_ms: 20_000, worker: NAME, request: `${request}` };
-  const { tasks } = await post(`/api/v1/bots/${BOT}/lease`, ask);
+  const { tasks } = await lease(ask);
   for (const task of tasks) {
     const end = work(task).catch((error) => console.error(`${task.id}: ${error.message}`));
     running.add(end);

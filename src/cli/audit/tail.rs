@@ -15,9 +15,10 @@ use crate::cli::{
     context::Context, error::CliError, format, interrupt::Stays, output::Output, parse,
 };
 
-/// Interval of the looks for new records.
+/// Interval of the looks for new records. Fixed: of the command line, which has no
+/// settings.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Maximum number of records of one look.
+/// Maximum number of records of one look. Fact: the API, whose schema states it.
 const AT_ONCE: u32 = 1_000;
 
 /// Filter of records that are followed.

@@ -27,13 +27,16 @@ use crate::cli::{
     table::{Cell, Column, Table, Tone},
 };
 
-/// Units that are checked between two updates of the progress, for each thread.
+/// Units that are checked between two updates of the progress, for each thread. Fixed: of
+/// the command line, which has no settings.
 const STEP: u64 = 128;
-/// Interval at which the progress is saved.
+/// Interval at which the progress is saved. Fixed: of the command line, which has no
+/// settings.
 const SAVE_EVERY: Duration = Duration::from_secs(2);
-/// Maximum size of saved progress, in bytes.
+/// Maximum size of saved progress, in bytes. Fixed: of the command line, which has no
+/// settings.
 const MAX_STATE_BYTES: u64 = 256 << 20;
-/// Maximum number of threads.
+/// Maximum number of threads. Fixed: of the command line, which has no settings.
 const MAX_JOBS: u32 = 256;
 
 /// Arguments of `deia audit verify`.

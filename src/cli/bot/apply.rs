@@ -18,7 +18,7 @@ use crate::cli::{
     wait::{Goal, WaitArgs},
 };
 
-/// Maximum size of a file, in bytes.
+/// Maximum size of a file, in bytes. Fixed: of the command line, which has no settings.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
 #[derive(Debug, Args)]

@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 use super::logs::LogArgs;
 use crate::cli::{context::Context, error::CliError, interrupt::Stays, task::OutputArgs};
 
-/// Lines that may be read ahead of the hive.
+/// Lines that may be read ahead of the hive. Fixed: of the command line, which has no
+/// settings.
 const READ_AHEAD: usize = 16;
 
 #[derive(Debug, Args)]

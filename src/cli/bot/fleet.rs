@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use yaml_rust2::{Yaml, YamlLoader};
 
-/// Number of bots that one entry makes at most.
+/// Number of bots that one entry makes at most. Fixed: of the command line, which has no
+/// settings.
 const MAX_COUNT: u64 = 1_000;
 
 type Fields = Map<String, Value>;

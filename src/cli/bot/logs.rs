@@ -11,8 +11,10 @@ use tokio::time::sleep;
 use crate::cli::{context::Context, error::CliError, interrupt::Stays, output::Output, parse};
 
 /// Number of attempts to continue after a stream has broken off (the server may be
-/// restarting), and the pause before each.
+/// restarting), and the pause before each. Fixed: of the command line, which has no
+/// settings.
 const TRIES: u32 = 10;
+/// Pause before each retry. Fixed: of the command line, which has no settings.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
@@ -35,6 +37,7 @@ struct Line<'a> {
 }
 
 /// Lines that are shown before new ones are followed, if a number is not asked for.
+/// Fixed: of the command line, which has no settings.
 const LINES_BEFORE: u32 = 10;
 
 impl LogArgs {

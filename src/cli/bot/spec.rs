@@ -5,14 +5,15 @@ use std::{collections::BTreeMap, path::PathBuf};
 use clap::{ArgGroup, Args};
 use deia_hive::config::without_mark;
 use deia_model::{
-    Behavior, BotLimits, BotName, BotSpec, Capabilities, CommandExecutor, Executor, SecretRef,
+    Behavior, BotName, BotSpec, Capabilities, CommandExecutor, Executor, SecretRef,
     SimulatedExecutor, TaskType, WorkerExecutor, ambiguity,
 };
 
-use super::{remote::RemoteArgs, service::ServiceArgs};
+use super::{limits::LimitArgs, probe::ProbeArgs, remote::RemoteArgs, service::ServiceArgs};
 use crate::cli::{context, error::CliError, parse, wait::WaitArgs};
 
-/// Maximum size of a specification, in bytes.
+/// Maximum size of a specification, in bytes. Fixed: of the command line, which has no
+/// settings.
 const MAX_SPEC_BYTES: u64 = 64 << 20;
 
 #[derive(Debug, Args)]
@@ -84,6 +85,10 @@ pub(in crate::cli) struct AddArgs {
     /// repeat for more.
     #[arg(long, value_name = "BOT", conflicts_with = "file")]
     fallback: Vec<BotName>,
+    #[command(flatten)]
+    limits: LimitArgs,
+    #[command(flatten)]
+    probe: ProbeArgs,
     /// Replace the specification if the bot exists already. Its running tasks end first, for
     /// bots.replace_drain at most; then they go back to the queue.
     #[arg(long)]
@@ -144,9 +149,9 @@ impl AddArgs {
                 max_concurrent_tasks: self.max_concurrent,
             },
             secrets: once("--secret", &self.references()?)?,
-            limits: BotLimits::default(),
-            idle_timeout_seconds: None,
-            probe: None,
+            limits: self.limits.limits(),
+            idle_timeout_seconds: self.limits.idle_timeout,
+            probe: self.probe.probe(),
             group: self.group.clone(),
             labels: once("--label", &self.label)?,
             template: None,
@@ -282,6 +287,28 @@ mod tests {
     }
 
     #[test]
+    fn limits_and_a_probe_are_taken_over() {
+        let words = "--command serve --max-memory 512MiB --max-cpu 10m --max-descriptors 64 \
+            --max-processes 8 --on-excess fail --idle-timeout 2m --probe-command curl \
+            --probe-command=-f --probe-every 5s";
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let spec = serde_json::to_value(parse(&words).unwrap().spec().unwrap()).unwrap();
+        assert_eq!(
+            spec["limits"],
+            json!({"memory_bytes": 512 << 20, "cpu_seconds": 600, "descriptors": 64,
+                "processes": 8, "on_excess": "fail"})
+        );
+        assert_eq!(spec["idle_timeout_seconds"], 120);
+        assert_eq!(
+            spec["probe"],
+            json!({"command": ["curl", "-f"], "every_seconds": 5, "timeout_seconds": 2,
+                "failures": 3})
+        );
+        let spec = parse(&["--command", "x"]).unwrap().spec().unwrap();
+        assert!(spec.limits.is_empty() && spec.probe.is_none());
+    }
+
+    #[test]
     fn what_does_not_go_together() {
         for words in [
             &[][..],
@@ -319,6 +346,14 @@ mod tests {
             &["--remote", "--secret", "A=env:B"],
             &["--remote", "--heartbeat", "1500ms"],
             &["--heartbeat", "5s", "--command", "x"],
+            &["--max-memory", "much", "--command", "x"],
+            &["--max-cpu", "1500ms", "--command", "x"],
+            &["--max-processes", "0", "--command", "x"],
+            &["--max-memory", "1GiB", "--file", "f"],
+            &["--idle-timeout", "1m", "--file", "f"],
+            &["--probe-every", "5s", "--command", "x"],
+            &["--probe-tcp", "--probe-http", "/", "--command", "x"],
+            &["--probe-tcp", "--file", "f"],
         ] {
             assert!(parse(words).is_err(), "{words:?}");
         }

@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep};
 use super::{SelectArgs, view};
 use crate::cli::{context::Context, error::CliError, watch::WatchArgs};
 
-/// Time over which the rate of tasks is measured when the table is shown once.
+/// Time over which the rate of tasks is measured when the table is shown once. Fixed: of
+/// the command line, which has no settings.
 const MEASURED_FOR: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]

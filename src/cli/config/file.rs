@@ -17,6 +17,8 @@ use crate::cli::{
     table::{Column, Table},
 };
 
+/// Maximum size of a file of settings, in bytes. Fixed: of the command line, which has no
+/// settings.
 const MAX_BYTES: u64 = 1 << 20;
 
 #[derive(Serialize)]

@@ -12,6 +12,8 @@ use deia_model::ApiKey;
 
 use crate::cli::error::CliError;
 
+/// Maximum size of a file with a key, in bytes. Fixed: of the command line, which has no
+/// settings.
 const MAX_KEY_BYTES: u64 = 16 << 10;
 
 /// The key of a command, or the reason why it has none.

@@ -15,6 +15,8 @@ use yaml_rust2::{Yaml, YamlLoader};
 
 use crate::cli::{error::CliError, output::Format, yaml};
 
+/// Maximum size of the file of profiles, in bytes. Fixed: of the command line, which has
+/// no settings.
 const MAX_BYTES: u64 = 1 << 20;
 const KEYS: &[&str] = &[
     "key", "api_key", "apikey", "token", "secret", "password", "bearer",

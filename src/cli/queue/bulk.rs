@@ -16,11 +16,13 @@ use crate::cli::{
     watch::WatchArgs,
 };
 
-/// Maximum number of tasks that are counted before the question.
+/// Maximum number of tasks that are counted before the question. Fixed: of the command
+/// line, which has no settings.
 const COUNT_MAX: u32 = 1_000;
 /// Maximum number of tasks that are looked up to say why they were left as they are.
+/// Fixed: of the command line, which has no settings.
 const LOOKED_AT: usize = 100;
-/// Maximum number of tasks that one request names.
+/// Maximum number of tasks that one request names. Fact: the API, whose schema states it.
 const IDS_AT_ONCE: usize = 1_000;
 
 /// Selection of waiting tasks to cancel.

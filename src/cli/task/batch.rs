@@ -16,13 +16,16 @@ use tokio::time::sleep;
 
 use crate::cli::{context::Context, error::CliError, format, interrupt::Stays, output::Output};
 
-/// Maximum length of a line: the largest possible `tasks.max_content_bytes`.
+/// Maximum length of a line: the largest possible `tasks.max_content_bytes`. Fixed: the
+/// largest value that the setting may have.
 const LINE_MAX_BYTES: u64 = 64 << 20;
-/// Size at which a batch takes no further lines, in bytes.
+/// Size at which a batch takes no further lines, in bytes. Fixed: of the command line,
+/// which has no settings.
 const BATCH_MAX_BYTES: usize = 16 << 20;
-/// Number of attempts to submit a batch when the hive is busy or does not answer, and
-/// the minimum pause before each.
+/// Number of attempts to submit a batch when the hive is busy or does not answer, and the
+/// minimum pause before each. Fixed: of the command line, which has no settings.
 const TRIES: u32 = 5;
+/// Pause before each retry. Fixed: of the command line, which has no settings.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The tasks of a file, one per line; empty lines are skipped.
@@ -146,7 +149,7 @@ fn largest(error: &ClientError) -> Option<usize> {
     (max > 0).then_some(max)
 }
 
-/// Maximum length of a key in the API, in bytes.
+/// Maximum length of a key in the API, in bytes. Fact: the API, whose schema states it.
 const KEY_MAX_BYTES: usize = 255;
 
 /// Returns the key of one batch of a file: that of the file and the batch's number, or,

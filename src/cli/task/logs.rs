@@ -9,12 +9,16 @@ use tokio::time::sleep;
 
 use crate::cli::{context::Context, error::CliError, interrupt::Stays, output::Output, parse};
 
-/// Interval between two looks for new lines.
+/// Interval between two looks for new lines. Fixed: of the command line, which has no
+/// settings.
 const PERIOD: Duration = Duration::from_millis(500);
-/// Number of attempts to reach a server that does not answer.
+/// Number of attempts to reach a server that does not answer. Fixed: of the command line,
+/// which has no settings.
 const TRIES: u32 = 10;
+/// Pause before each retry. Fixed: of the command line, which has no settings.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Maximum number of lines of one look.
+/// Maximum number of lines of one look. Fixed: of the command line, which has no
+/// settings.
 const MAX_LINES: u32 = 10_000;
 
 #[derive(Debug, Args)]

@@ -18,7 +18,8 @@ use crate::cli::{
     text::Decoder,
 };
 
-/// Maximum size of a document; lines and plain bytes have no limit.
+/// Maximum size of a document; lines and plain bytes have no limit. Fixed: of the command
+/// line, which has no settings.
 const DOCUMENT_MAX_BYTES: u64 = 64 << 20;
 
 #[derive(Debug, Args)]

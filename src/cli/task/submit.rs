@@ -15,7 +15,8 @@ use crate::cli::{
     parse::{self, When},
 };
 
-/// Maximum size of content: the largest possible `tasks.max_content_bytes`.
+/// Maximum size of content: the largest possible `tasks.max_content_bytes`. Fixed: the
+/// largest value that the setting may have.
 const MAX_CONTENT_BYTES: u64 = 64 << 20;
 
 /// Options for a single task only.

@@ -359,7 +359,8 @@ pub(super) fn how(result: &TaskResult) -> String {
     }
 }
 
-/// Maximum number of lines of an error at the end of a command.
+/// Maximum number of lines of an error at the end of a command. Fixed: of the command
+/// line, which has no settings.
 const ERROR_LINES: usize = 6;
 
 /// Returns the first line of an error, which is the cause, and its last ones.

@@ -10,11 +10,12 @@ use tokio::time::sleep;
 use super::show;
 use crate::cli::{context::Context, error::CliError, format, interrupt::Stays, output::Output};
 
-/// Interval of the checks.
+/// Interval of the checks. Fixed: of the command line, which has no settings.
 const PERIOD: Duration = Duration::from_millis(200);
-/// Number of retries when the hive does not answer (it may be restarting), and the
-/// pause before each.
+/// Number of retries when the hive does not answer (it may be restarting), and the pause
+/// before each. Fixed: of the command line, which has no settings.
 const TRIES: u32 = 10;
+/// Pause before each retry. Fixed: of the command line, which has no settings.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The properties of a task that can change while it is watched.

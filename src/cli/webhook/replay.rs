@@ -12,16 +12,19 @@ use crate::cli::{
     context::Context, error::CliError, format, interrupt::Stays, output::Output, parse,
 };
 
-/// Interval of the checks.
+/// Interval of the checks. Fixed: of the command line, which has no settings.
 const PERIOD: Duration = Duration::from_millis(500);
-/// Number of retries when the hive does not answer (it may be restarting), and the
-/// pause before each.
+/// Number of retries when the hive does not answer (it may be restarting), and the pause
+/// before each. Fixed: of the command line, which has no settings.
 const TRIES: u32 = 10;
+/// Pause before each retry. Fixed: of the command line, which has no settings.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Progress that is worth a line, in percent, and the longest time without a line.
+/// Progress that is worth a line, in percent, and the longest time without a line. Fixed:
+/// of the command line, which has no settings.
 const STEP_PERCENT: f64 = 5.0;
+/// Longest time without a line. Fixed: of the command line, which has no settings.
 const QUIET_MAX: Duration = Duration::from_secs(10);
-/// Characters of a whole bar.
+/// Characters of a whole bar. Fixed: of the command line, which has no settings.
 const BAR: usize = 20;
 
 /// Arguments of a replay.

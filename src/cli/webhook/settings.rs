@@ -7,7 +7,8 @@ use deia_model::{NewWebhook, SignatureScheme, TaskType, WebhookChange};
 
 use crate::cli::{context, error::CliError, parse};
 
-/// Maximum size of a file of headers, in bytes.
+/// Maximum size of a file of headers, in bytes. Fixed: of the command line, which has no
+/// settings.
 const MAX_HEADER_BYTES: u64 = 64 << 10;
 
 /// Settings that an endpoint has beside its URL.

@@ -264,6 +264,7 @@ impl<S: ToSchema + DeserializeOwned> Selection<S> {
     }
 }
 
+/// Maximum number of ids in one request. Fact: the API, whose schema states it.
 const IDS_MAX: usize = 1_000;
 
 impl These {

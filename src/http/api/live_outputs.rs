@@ -28,7 +28,7 @@ const ENCODING: &str = "encoding";
 /// Parameters of the stream.
 pub(super) const OF_STREAMS: [&str; 2] = [sse::LAST_EVENT_ID, ENCODING];
 /// Least memory of a client for each byte of a piece: JSON may write a byte as six, and one piece
-/// is on its way while the next one is made.
+/// is on its way while the next one is made. Fact: RFC 8259, 7: JSON may write a byte as six.
 const MEMORY_PER_BYTE: u64 = 12;
 
 /// The form of the pieces of an output.

@@ -16,9 +16,11 @@ use crate::http::{
     operation::describe,
 };
 
-/// Lines of a log that a request without `lines` gets.
+/// Lines of a log that a request without `lines` gets. Fact: the API, whose schema states
+/// it.
 const DEFAULT_LINES: u64 = 100;
-/// The interval at which a followed log is read.
+/// The interval at which a followed log is read. Fixed: short enough that nobody waits
+/// for it, and each look costs little.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 describe! { get:

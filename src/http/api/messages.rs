@@ -18,9 +18,11 @@ use crate::http::{
     operation::describe,
 };
 
-/// Messages in the answer to a request for an inbox when it does not say.
+/// Messages in the answer to a request for an inbox when it does not say. Fact: the API,
+/// whose schema states it.
 const DEFAULT_DELIVERY: u64 = 10;
-/// Maximum number of messages in such an answer: each leaves an event.
+/// Maximum number of messages in such an answer: each leaves an event. Fact: the API,
+/// whose schema states it.
 const MAX_DELIVERY: u64 = 100;
 
 describe! { send:

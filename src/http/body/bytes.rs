@@ -21,12 +21,15 @@ use crate::http::{
     guard::quotas::{CALLERS, HashedQuotas, QuotaShare},
 };
 
-/// No caller has more than this fraction of a budget.
+/// No caller has more than this fraction of a budget. Fixed: four callers must share a
+/// budget before it is used up, whatever its size.
 const PART: usize = 4;
-/// Smaller answers are not counted: the connection buffers as much anyway.
+/// Smaller answers are not counted: the connection buffers as much anyway. Fixed: the
+/// buffer of a connection, which is there in any case.
 const SMALL_ANSWER_BYTES: u64 = 16 << 10;
 /// Answers are handed over in pieces of this size: each piece is copied to the connection
-/// at once, even when nobody reads there.
+/// at once, even when nobody reads there. Fixed: a buffer, whose size changes nothing
+/// that can be seen.
 const PIECE_BYTES: usize = 16 << 10;
 
 /// A limit on bytes held at a time.

@@ -243,7 +243,8 @@ pub(crate) fn decode_part<T: DeserializeOwned>(
     T::deserialize(&part).map_err(|error| place::<T, _>(&part, &error, at))
 }
 
-/// Parts of a pointer that lead to the field that is too deep, in a batch, too.
+/// Parts of a pointer that lead to the field that is too deep, in a batch, too. Fact: the
+/// shape of requests: a batch has its tasks two levels down.
 const TOP_SEGMENTS: usize = 4;
 
 /// Returns the place of `error` in the input, which is read again with its path recorded.

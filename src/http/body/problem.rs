@@ -21,8 +21,11 @@ use serde::Serialize;
 pub(crate) use self::secrets::{is_secret, refuse_secret};
 use crate::{http::body::catalogue::Code, telemetry::redact::redact};
 
-/// Time after which a refused request is worth repeating.
+/// Time after which a refused request is worth repeating. Fixed: the queue of a second is
+/// worked off in that time.
 const RETRY_OVERLOADED: Duration = Duration::from_secs(1);
+/// Time after which a request to a part that is away is worth repeating. Fixed: a
+/// restarted part is back in that time.
 const RETRY_UNAVAILABLE: Duration = Duration::from_secs(2);
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"deia\"");

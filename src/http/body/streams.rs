@@ -28,31 +28,41 @@ use crate::http::{
     server::tls::ClientCert,
 };
 
-/// The interval of heartbeats in a stream without events.
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
-/// A reader that takes nothing for this long is disconnected.
-const SLOW_READER_AFTER: Duration = Duration::from_secs(60);
-/// Pieces that may wait for a reader.
+/// Pieces that may wait for a reader. Fixed: one is sent while the next one is made.
 const PIECES_WAITING: usize = 2;
 
-/// No caller has more than this fraction of the slots, but at least one.
+/// No caller has more than this fraction of the slots, but at least one. Fixed: four
+/// callers must share the slots before they are used up, however many there are.
 const PART: usize = 4;
 
 /// The slots of streams.
 pub(crate) struct StreamSlots {
     all: Arc<HashedQuotas>,
     own: Arc<HashedQuotas>,
+    times: StreamTimes,
+}
+
+/// Times of streams.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StreamTimes {
+    /// Interval of heartbeats in a stream without events (`server.stream_heartbeat`).
+    pub(crate) heartbeat: Duration,
+    /// Time after which a reader that takes nothing is disconnected
+    /// (`server.slow_reader_timeout`).
+    pub(crate) slow_reader: Duration,
 }
 
 /// A slot, until this is dropped.
 pub(crate) struct StreamSlot {
+    times: StreamTimes,
     _all: QuotaShare,
     _own: QuotaShare,
 }
 
 impl StreamSlots {
-    pub(crate) fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize, times: StreamTimes) -> Self {
         Self {
+            times,
             all: HashedQuotas::new(1, max),
             own: HashedQuotas::new(CALLERS, max.div_ceil(PART)),
         }
@@ -75,6 +85,7 @@ impl StreamSlots {
             return Err(full("there are"));
         }
         Ok(StreamSlot {
+            times: self.times,
             _all: all,
             _own: own,
         })
@@ -199,13 +210,13 @@ pub(crate) struct Sink {
     stopping: watch::Receiver<bool>,
     sent: Instant,
     reader: Reader,
-    _slot: StreamSlot,
+    slot: StreamSlot,
 }
 
 impl Sink {
     /// Sends a piece as soon as the reader has capacity for it.
     pub(crate) async fn send(&mut self, piece: impl Into<Bytes>) -> Result<(), Over> {
-        self.send_within(piece, SLOW_READER_AFTER).await
+        self.send_within(piece, self.slot.times.slow_reader).await
     }
 
     /// Sends a piece like [`send`](Self::send), to a reader that takes earlier ones in that
@@ -245,7 +256,7 @@ impl Sink {
 
     /// Waits, and sends a heartbeat (a comment of Server-Sent Events) when one is due.
     pub(crate) async fn pause(&mut self, pause: Duration) -> Result<(), Over> {
-        if self.sent.elapsed() >= HEARTBEAT_EVERY {
+        if self.sent.elapsed() >= self.slot.times.heartbeat {
             self.send(": heartbeat\n\n").await?;
         }
         self.wait(tokio::time::sleep(pause)).await
@@ -272,7 +283,7 @@ impl Sink {
     pub(crate) async fn break_off(&mut self, why: &'static str) {
         let broken = self.pieces.send(Err(io::Error::other(why)));
         // A reader that left needs no error.
-        let _ = tokio::time::timeout(SLOW_READER_AFTER, broken).await;
+        let _ = tokio::time::timeout(self.slot.times.slow_reader, broken).await;
     }
 }
 
@@ -294,7 +305,7 @@ impl StreamPlace {
             stopping: self.stopping,
             sent: Instant::now(),
             reader: self.reader,
-            _slot: self.slot,
+            slot: self.slot,
         };
         actix_web::rt::spawn(make(sink));
         let body = futures_util::stream::unfold((made, last), async |(mut made, last)| {

@@ -9,9 +9,11 @@ use std::{
     },
 };
 
-/// Number of callers that are distinguished.
+/// Number of callers that are distinguished. Fixed: a table of fixed size, so that
+/// callers cannot make it grow.
 pub(crate) const CALLERS: usize = 4_096;
-/// Number of networks that are distinguished.
+/// Number of networks that are distinguished. Fixed: a table of fixed size, so that
+/// callers cannot make it grow.
 pub(crate) const NETWORKS: usize = 65_536;
 
 /// The amount that each holder has, and its limit.

@@ -32,7 +32,8 @@ const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// The name of the budgets of addresses without a valid key.
 const ANONYMOUS: &str = "address";
 
-/// The interval of [`Limits::forget`].
+/// The interval of [`Limits::forget`]. Fixed: short enough that nobody waits for it, and
+/// each look costs little.
 pub(crate) const FORGET_EVERY: Duration = Duration::from_secs(10);
 
 /// The budgets of all callers.

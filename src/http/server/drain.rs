@@ -19,9 +19,11 @@ use tokio::{
     time::timeout,
 };
 
-/// Time that a worker may take to begin the connections accepted for it.
+/// Time that a worker may take to begin the connections accepted for it. Fixed: workers
+/// take milliseconds; a longer wait would delay a restart for one that hangs.
 const BARRIER_WITHIN: Duration = Duration::from_secs(1);
 /// Scheduler turns after which a worker has begun all connections accepted for it before.
+/// Fact: the scheduler of Tokio begins a task within its turns.
 const TURNS: usize = 16;
 
 /// The open connections of one server, and whether they are to be closed.

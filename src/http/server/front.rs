@@ -14,13 +14,13 @@ use crate::http::{
     server::{
         listen::serve,
         state::{Api, ServerState},
-        tls,
         tls::Tls,
     },
     table::table,
 };
 
-/// Time that the acceptor has to notice that it is paused.
+/// Time that the acceptor has to notice that it is paused. Fixed: the acceptor takes less
+/// than a millisecond.
 const PAUSED: Duration = Duration::from_millis(100);
 
 /// Declares the server. It listens on `listener`, even after a restart, and speaks TLS if
@@ -83,7 +83,7 @@ impl Actor for Front {
     fn started(&mut self, context: &mut Self::Context) {
         context.run_interval(FORGET_EVERY, |front, _| front.state.limits.forget());
         if let Some(tls) = self.tls.clone() {
-            context.run_interval(tls::LOOK_EVERY, move |_, _| tls.look());
+            context.run_interval(tls.look_every(), move |_, _| tls.look());
         }
         let Some(running) = self.running.take() else {
             return;

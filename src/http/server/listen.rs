@@ -29,9 +29,11 @@ use crate::http::{
     table::table,
 };
 
-/// Time to send the remaining bytes when a connection is closed.
+/// Time to send the remaining bytes when a connection is closed. Fixed: a connection that
+/// is being closed has no time of its own to wait for.
 const LAST_BYTES: Duration = Duration::from_secs(1);
-/// The interval of warnings about addresses with too many connections.
+/// The interval of warnings about addresses with too many connections. Fixed: keeps a log
+/// from being flooded.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// Serves the routes on that listener.

@@ -7,7 +7,11 @@ use deia_hive::Hive;
 use tokio::sync::watch;
 
 use crate::http::{
-    body::{bytes::ByteBudget, json::BodyLimits, streams::StreamSlots},
+    body::{
+        bytes::ByteBudget,
+        json::BodyLimits,
+        streams::{StreamSlots, StreamTimes},
+    },
     guard::{admission::Admission, rate::Limits},
     server::{drain::ConnectionDrain, metrics::HttpMetrics},
 };
@@ -73,7 +77,13 @@ impl ServerState {
                 0,
             ),
             max_wait: config.server.max_wait,
-            streams: StreamSlots::new(config.server.max_streams as usize),
+            streams: StreamSlots::new(
+                config.server.max_streams as usize,
+                StreamTimes {
+                    heartbeat: config.server.stream_heartbeat,
+                    slow_reader: config.server.slow_reader_timeout,
+                },
+            ),
             stopping,
             connections: ConnectionDrain::new(),
             hive,

@@ -24,11 +24,6 @@ use tokio::sync::watch;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use webpki::{EndEntityCert, KeyUsage};
 
-/// The interval at which the files are checked.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// Time before the end of a certificate at which a warning is logged.
-const WARN_BEFORE: Duration = Duration::from_secs(14 * 24 * 3_600);
-
 /// The reason why the files cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("server.tls.{key}: {path}: {reason}")]
@@ -109,6 +104,11 @@ impl Tls {
         })))
     }
 
+    /// Returns the interval at which the files are checked.
+    pub(crate) fn look_every(&self) -> Duration {
+        self.settings.look_every
+    }
+
     /// Reloads the files if they have changed since the last try.
     pub(crate) fn look(&self) {
         let now = stamp(&self.settings);
@@ -166,14 +166,16 @@ impl Tls {
     }
 }
 
+/// Time after the end of every certificate: a refusal then tells the end. Fact: RFC 5280, 4.1.2.5: no
+/// certificate ends after the year 9999.
+const AFTER_ALL: Duration = Duration::from_secs(1 << 40);
+
 /// Returns the end of a certificate, in seconds of Unix time; 0 when it cannot be read.
 fn not_after(certificate: &CertificateDer<'_>) -> u64 {
     let end = EndEntityCert::try_from(certificate)
         .ok()
         .and_then(|certificate| {
-            // Certificates end in the year 9999 at the latest: a refusal after that tells
-            // the end.
-            let late = UnixTime::since_unix_epoch(Duration::from_secs(1 << 40));
+            let late = UnixTime::since_unix_epoch(AFTER_ALL);
             let verified = certificate.verify_for_usage(
                 &[],
                 &[],
@@ -232,7 +234,7 @@ fn read(settings: &TlsSettings) -> Result<Files, TlsError> {
     };
     let in_cert = || at("cert_file", &settings.cert_file);
     let chain = certificates(&settings.cert_file).map_err(in_cert())?;
-    check_time(&chain[0], &settings.cert_file).map_err(in_cert())?;
+    check_time(&chain[0], &settings.cert_file, settings.warn_before).map_err(in_cert())?;
     let key = PrivateKeyDer::from_pem_file(&settings.key_file)
         .map_err(|error| format!("cannot be read as a private key in PEM: {error}"))
         .map_err(at("key_file", &settings.key_file))?;
@@ -286,7 +288,11 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 /// Refuses a certificate that is not valid now, and warns of one that soon is not.
-fn check_time(certificate: &CertificateDer<'_>, path: &Path) -> Result<(), String> {
+fn check_time(
+    certificate: &CertificateDer<'_>,
+    path: &Path,
+    warn_before: Duration,
+) -> Result<(), String> {
     let certificate = EndEntityCert::try_from(certificate)
         .map_err(|error| format!("has an entry that is not a certificate: {error}"))?;
     let now = UnixTime::now();
@@ -305,9 +311,10 @@ fn check_time(certificate: &CertificateDer<'_>, path: &Path) -> Result<(), Strin
     if let Some(wrong) = wrong(now) {
         return Err(format!("the certificate {wrong}"));
     }
-    let soon = Duration::from_secs(now.as_secs()) + WARN_BEFORE;
+    let soon = Duration::from_secs(now.as_secs()) + warn_before;
     if wrong(UnixTime::since_unix_epoch(soon)).is_some() {
-        tracing::warn!(path = %path.display(), "the certificate expires within 14 days");
+        let days = warn_before.as_secs_f64() / 86_400.0;
+        tracing::warn!(path = %path.display(), "the certificate expires within {days} days (server.tls.warn_before): renew it");
     }
     Ok(())
 }

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::hive;
+use super::{hive, http};
 use crate::{
-    service_support::{Service, Step, answer, once},
+    service_support::{QUICK, Service, Step, answer, log_of, once, put, until_status},
     support::{TestApp, task},
 };
 
@@ -137,4 +137,63 @@ async fn report_after_the_end_of_the_attempt_changes_nothing() {
     let complete = format!("/api/v1/tasks/{id}/complete");
     app.post(&complete, &body).await.refuses(409, "stale_lease");
     assert_eq!(task_of(&app, &id).await["failures"], 0);
+}
+
+/// Waits until the hive has recorded that the service completes its so many tasks later.
+async fn until_held(app: &TestApp, tasks: usize) {
+    app.until("the task is accepted", async |app| {
+        log_of(app, "svc").await.matches("accepted: ").count() == tasks
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn accepted_task_goes_on_while_the_hive_is_away() {
+    let service = accepts();
+    let dir = tempfile::tempdir().unwrap();
+    let mut app = TestApp::start_in(dir.path(), &QUICK).await;
+    put(&app, "svc", &http(&service), &json!({})).await;
+    until_status(&app, "svc", "healthy").await;
+    let slow = json!({"type": "general", "content": "x", "timeout_seconds": 600});
+    let id = submitted(&app, &service, &slow).await;
+    for orderly in [false, true] {
+        until_held(&app, 1).await;
+        match orderly {
+            true => assert!(app.stop().success()),
+            false => app.kill_9(),
+        }
+        app = TestApp::start_in(dir.path(), &QUICK).await;
+        app.until("the bot knows the attempt", async |app| {
+            app.get("/api/v1/bots/svc").await.is(200).body["running_tasks"] == 1
+        })
+        .await;
+        let task = task_of(&app, &id).await;
+        assert_eq!(
+            (&task["status"], &task["attempt"]),
+            (&json!("running"), &json!(1)),
+            "{orderly}: {task}"
+        );
+    }
+    let body = report(&service, json!({"output": "later"}));
+    let complete = format!("/api/v1/tasks/{id}/complete");
+    app.post(&complete, &body).await.is(200);
+    assert_eq!(app.result(&id).await["output"], "later");
+    assert_eq!(service.requests().len(), 1, "the service was asked once");
+    app.until("the slot is free", async |app| {
+        app.get("/api/v1/bots/svc").await.is(200).body["running_tasks"] == 0
+    })
+    .await;
+
+    // A bot that drains waits for it, one that is stopped gives it back.
+    let id = submitted(&app, &service, &slow).await;
+    until_held(&app, 2).await;
+    app.post("/api/v1/bots/svc/drain", &Value::Null)
+        .await
+        .is(202);
+    until_status(&app, "svc", "draining").await;
+    let body = report(&service, json!({"output": "drained"}));
+    let complete = format!("/api/v1/tasks/{id}/complete");
+    app.post(&complete, &body).await.is(200);
+    assert_eq!(app.result(&id).await["output"], "drained");
+    until_status(&app, "svc", "stopped").await;
 }

@@ -5,16 +5,21 @@ use std::{
     io::Write,
     os::unix::process::CommandExt as _,
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use nix::{
-    sys::signal::{Signal, killpg},
+    sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
 use serde_json::json;
 
 use super::{Worker, far};
-use crate::{support::TestApp, tidy::root, webhook_support::example};
+use crate::{
+    support::{TestApp, until},
+    tidy::root,
+    webhook_support::example,
+};
 
 /// The program that the worker in shell runs for each task: does what the others do.
 const PROGRAM: &str = r#"
@@ -112,6 +117,23 @@ async fn completes_fails_and_heeds_cancellations(script: &str) {
     let next = app.submit(&far("again")).await;
     assert_eq!(app.result(&next).await["output"], "AGAIN");
     assert!(program.0.try_wait().unwrap().is_none(), "the worker ended");
+    // While it asks for tasks it does not wait for the end of the poll, which takes 20 s.
+    let pid = Pid::from_raw(i32::try_from(program.0.id()).unwrap());
+    let signal = match script {
+        "worker.rs" => Signal::SIGINT,
+        _ => Signal::SIGTERM,
+    };
+    kill(pid, signal).unwrap();
+    let asked = Instant::now();
+    until("the worker ends", async || {
+        program.0.try_wait().unwrap().is_some()
+    })
+    .await;
+    assert!(
+        asked.elapsed() < Duration::from_secs(12),
+        "{:?}",
+        asked.elapsed()
+    );
 }
 
 #[actix_rt::test]

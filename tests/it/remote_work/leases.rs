@@ -155,3 +155,40 @@ async fn worker_that_lost_an_answer_asks_again_and_is_given_the_same() {
     let other = worker.lease_some(&ask("w", "2")).await;
     assert!(!first.contains(&other[0]), "{first:?} {other:?}");
 }
+
+#[tokio::test]
+async fn workers_that_ask_again_and_again_do_not_read_the_store() {
+    let app = TestApp::start_with(&["bots.seed=[]"]).await;
+    let worker = Worker::of(&app, "far-1", json!({"kind": "remote"})).await;
+    // The first task shows that the bot is up.
+    app.submit(&far("x")).await;
+    let leased = worker.lease().await;
+    worker.report(&leased, "complete", json!({})).await.is(200);
+    let before = store_reads(&app).await;
+    for _ in 0..300 {
+        let none = worker.lease_some(&json!({"max": 1, "wait_ms": 0})).await;
+        assert!(none.is_empty());
+    }
+    let reads = store_reads(&app).await - before;
+    assert!(reads < 150.0, "{reads} reads for 300 polls");
+    // A bot that is stopped is looked up: it may be of another kind by now.
+    let path = "/api/v1/bots/far-1";
+    app.post(&format!("{path}/stop"), &json!(null))
+        .await
+        .is(202);
+    app.until("it is stopped", async |app| {
+        app.get(path).await.body["status"] == "stopped"
+    })
+    .await;
+    let other = json!({"executor": {"kind": "simulated"}});
+    app.put(path, &other).await.is(200);
+    let refused = worker.ask(&json!({"max": 1, "wait_ms": 0})).await;
+    refused.refuses(409, "wrong_executor");
+}
+
+async fn store_reads(app: &TestApp) -> f64 {
+    let metrics = app.get("/metrics").await.is(200).body;
+    let line = "\ndeia_store_reads_total{result=\"done\"} ";
+    let rest = metrics.as_str().unwrap().split(line).nth(1).unwrap();
+    rest.split('\n').next().unwrap().parse().unwrap()
+}

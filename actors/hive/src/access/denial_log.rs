@@ -17,6 +17,9 @@ use serde_json::{Map, Value};
 
 use crate::config::AuthSettings;
 
+/// Time for which refusals of the same kind are counted in one record, in milliseconds.
+/// Fixed: refusals of one caller in a minute are one record, so that it cannot fill the
+/// log.
 const WINDOW_MS: u64 = 60_000;
 /// Placeholder names of the callers beyond the number that are tracked individually: anonymous
 /// callers, and callers with a genuine credential, so that the former do not hide the latter. No

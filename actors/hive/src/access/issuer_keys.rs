@@ -11,7 +11,8 @@ use crate::{
     config::JwtSettings,
 };
 
-/// Time before a failed attempt to end sessions is repeated.
+/// Time before a failed attempt to end sessions is repeated. Fixed: a fault is not tried
+/// in a loop, and its end is noticed soon.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// Fetches the keys of issuers before they are stale, and on request. Fetched keys outlive the

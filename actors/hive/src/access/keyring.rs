@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use super::{AuthError, AuthFailure};
 
 /// Precision of the last use of a key, in milliseconds, so that not every request writes to the
-/// entry of a busy key.
+/// entry of a busy key. Fixed: nobody needs the last use more exactly.
 const USE_GRAIN_MS: i64 = 1_000;
 
 /// The keys in force.

@@ -16,10 +16,12 @@ use deia_supervision::{Context, StartError};
 
 use super::{DenialLog, Issuers, Keyring, WebSessions, caches::AccessCaches};
 
-/// Pause before keys or sessions are read again after that failed.
+/// Pause before keys or sessions are read again after that failed. Fixed: a fault is not
+/// tried in a loop, and its end is noticed soon.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
-/// Interval between checks for refusals that are due.
+/// Interval between checks for refusals that are due. Fixed: short enough that nobody
+/// waits for it, and each look costs little.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// In-memory state of access, and the ledger that it is written to.

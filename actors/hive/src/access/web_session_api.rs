@@ -11,7 +11,8 @@ use deia_model::{
 use super::{AccessApi, AuthError, AuthFailure};
 use crate::HiveError;
 
-/// Maximum length of the user agent that a browser sends, in characters.
+/// Maximum length of the user agent that a browser sends, in characters. Fact: the API,
+/// whose schema states it.
 const USER_AGENT_MAX: usize = 256;
 
 /// A session that was just opened, the only value that contains its cookie.

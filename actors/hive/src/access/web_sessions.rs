@@ -16,7 +16,7 @@ use subtle::ConstantTimeEq;
 use super::AuthError;
 
 /// Precision of the last use of a session, in milliseconds, so that not every request writes to a
-/// busy one.
+/// busy one. Fixed: nobody needs the last use more exactly.
 const SEEN_GRAIN_MS: i64 = 1_000;
 
 /// The sessions that are open.

@@ -11,7 +11,8 @@ use deia_model::{Action, NewEvent};
 use serde_json::json;
 use tokio::sync::Notify;
 
-/// Maximum number of requests that wait to be recorded.
+/// Maximum number of requests that wait to be recorded. Fixed: bounds the memory while
+/// the store is slow; beyond it requests are counted as not recorded.
 const CALLS_MAX: usize = 8_192;
 
 /// A request of a caller that was answered. There is no body, no query and no secret in it.

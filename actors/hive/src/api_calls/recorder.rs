@@ -8,11 +8,14 @@ use deia_supervision::Context;
 
 use super::log::CallLog;
 
-/// Time within which requests are gathered and written together.
+/// Time within which requests are gathered and written together. Fixed: each write costs
+/// a part of a commit, and nobody sees this delay.
 const GATHER: Duration = Duration::from_millis(100);
-/// Maximum number of requests that one commit writes.
+/// Maximum number of requests that one commit writes. Fixed: bounds one step, so that
+/// others get their turn; the whole has no limit here.
 const BATCH_MAX: usize = 500;
-/// Pause before requests are written again after that failed.
+/// Pause before requests are written again after that failed. Fixed: a fault is not tried
+/// in a loop, and its end is noticed soon.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Writes recorded requests, one batch after the other.

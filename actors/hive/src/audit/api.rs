@@ -32,9 +32,6 @@ use super::{
 
 use crate::{HiveError, access::AccessApi};
 
-/// Entries that are verified while a caller waits, at most.
-const RANGE_MAX: u64 = 65_536;
-
 /// Interface to the audit trail.
 #[derive(Clone)]
 pub struct AuditApi {
@@ -234,9 +231,10 @@ impl AuditApi {
                 detail,
             }])
         };
-        if to.saturating_sub(from) > RANGE_MAX {
+        let most = self.work.settings.get().audit.verify_max_entries;
+        if to.saturating_sub(from) > most {
             return Err(invalid(format!(
-                "is more than {RANGE_MAX} entries behind from: POST verifies the whole trail"
+                "is more than {most} entries behind from: POST verifies the whole trail"
             )));
         }
         let trail = self.reader();

@@ -19,13 +19,17 @@ use super::{
     work::Work,
 };
 
-/// Interval of looks at the trail.
+/// Interval of looks at the trail. Fixed: short enough that nobody waits for it, and each
+/// look costs little.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Pause while the index is behind.
+/// Pause while the index is behind. Fixed: bounds one step, so that others get their
+/// turn; the whole has no limit here.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Pause after a failure.
+/// Pause after a failure. Fixed: a fault is not tried in a loop, and its end is noticed
+/// soon.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-/// Bundles that are taken in at a time.
+/// Bundles that are taken in at a time. Fixed: bounds one step, so that others get their
+/// turn; the whole has no limit here.
 const BUNDLES_MAX: u64 = 64;
 
 /// Number of entries that the index has.

@@ -7,7 +7,8 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::data_dir::write_secret;
 
-/// Maximum size of the file of keys, in bytes.
+/// Maximum size of the file of keys, in bytes. Fixed: far above any real file, so that a
+/// wrong one does not fill the memory.
 const MAX_BYTES: u64 = 16 << 10;
 
 /// Reads the keys, the one in force last. `None` if there is no file.

@@ -98,7 +98,8 @@ impl<'a> Name<'a> {
     }
 }
 
-/// Length of the random text of a log that follows others.
+/// Length of the random text of a log that follows others. Fact: the format of the names
+/// of logs: 40 random bits.
 const RANDOM: usize = 8;
 
 /// Returns the identity of the log that follows another one.

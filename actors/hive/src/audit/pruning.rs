@@ -9,10 +9,12 @@ use serde_json::json;
 
 use super::work::{AuditError, Work};
 
-/// Interval of looks for bundles that are past their time.
+/// Interval of looks for bundles that are past their time. Fixed: retention is counted in
+/// days.
 const EVERY: Duration = Duration::from_secs(3_600);
 /// History that is removed at a time at most, in milliseconds: a clock that is far ahead does
-/// little harm before somebody sees it.
+/// little harm before somebody sees it. Fixed: a guard against a wrong clock, which a setting could
+/// not know.
 const AT_ONCE_MS: u64 = 2 * 24 * 3_600_000;
 /// Number of entries of a bundle.
 const BUNDLE: u64 = TILE_WIDTH as u64;

@@ -14,9 +14,9 @@ use super::{
     query::{AuditReadError, AuditReads, Head},
 };
 
-/// Most names of an answer.
+/// Most names of an answer. Fact: the API, whose schema states it.
 const TOP: usize = 100;
-/// Most spans of an answer.
+/// Most spans of an answer. Fact: the API, whose schema states it.
 const SPANS: i64 = 1_000;
 /// Lengths of spans, in hours: an hour, a day, a week, 30 days.
 const SPAN_HOURS: [i64; 4] = [1, 24, 168, 720];

@@ -20,13 +20,17 @@ use serde_json::json;
 
 use crate::config::Settings;
 
-/// Bundles that are checked in a step.
+/// Bundles that are checked in a step. Fixed: bounds one step, so that others get their
+/// turn; the whole has no limit here.
 const STEP: u64 = 256;
-/// Pause between steps, which lets others have the disk.
+/// Pause between steps, which lets others have the disk. Fixed: bounds one step, so that
+/// others get their turn; the whole has no limit here.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Steps after which the state is saved.
+/// Steps after which the state is saved. Fixed: bounds one step, so that others get their
+/// turn; the whole has no limit here.
 const SAVE_EVERY: u32 = 20;
-/// Largest state that is read, in bytes.
+/// Largest state that is read, in bytes. Fixed: far above any real file, so that a wrong
+/// one does not fill the memory.
 const STATE_MAX: u64 = 64 << 20;
 
 /// A verification under way, as it is saved.

@@ -25,11 +25,14 @@ use crate::{HiveError, config::Settings};
 
 /// The follower and its cursor.
 pub(super) const NAME: FollowerName = FollowerName("audit");
-/// Events that are read at a time.
+/// Events that are read at a time. Fixed: bounds one step, so that others get their turn;
+/// the whole has no limit here.
 const EVENTS_MAX: NonZero<u32> = NonZero::new(16_384).unwrap();
-/// Pause of a stop while the store is busy.
+/// Pause of a stop while the store is busy. Fixed: a fault is not tried in a loop, and
+/// its end is noticed soon.
 const RETRY: Duration = Duration::from_millis(50);
-/// Approximate size of their texts, in bytes.
+/// Approximate size of their texts, in bytes. Fixed: bounds one step, so that others get
+/// their turn; the whole has no limit here.
 const BYTES_MAX: u64 = 8 << 20;
 
 /// Reason why the trail does not go on.

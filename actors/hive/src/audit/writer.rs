@@ -16,11 +16,14 @@ use super::{
     work::{AuditError, Round, Work},
 };
 
-/// Interval of looks at the log without a notice, because notices may be lost.
+/// Interval of looks at the log without a notice, because notices may be lost. Fixed:
+/// short enough that nobody waits for it, and each look costs little.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Time within which events are gathered while many come.
+/// Time within which events are gathered while many come. Fixed: each write costs a part
+/// of a commit, and nobody sees this delay.
 const GATHER: Duration = Duration::from_millis(100);
-/// Pause after a failure.
+/// Pause after a failure. Fixed: a fault is not tried in a loop, and its end is noticed
+/// soon.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Message that events were appended.

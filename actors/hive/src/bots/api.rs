@@ -9,7 +9,7 @@ use deia_model::{
 };
 
 use super::{
-    BotRegistry,
+    BotRegistry, StatusLimits,
     executor::{Readiness, factory_of},
     fallback::FallbacksInUse,
     log,
@@ -28,9 +28,6 @@ use crate::{
     secrets::SecretResolver,
     subsystem::Deps,
 };
-
-/// Maximum size of one answer with lines of a bot's log, in bytes.
-const LOG_MAX_BYTES: usize = 1 << 20;
 
 /// The reply to [`BotsApi::put`].
 #[derive(Clone, Debug, PartialEq)]
@@ -271,15 +268,18 @@ impl BotsApi {
         Ok(self.view(self.access.apply_for(who, command).await?))
     }
 
-    /// Returns the last lines of a bot's log, at most `lines` and 1 MiB.
+    /// Returns the last lines of a bot's log, at most `lines` and
+    /// `bots.log_answer_max_bytes`.
     ///
     /// # Errors
     /// [`HiveError::NotFound`] when there is no such bot.
     pub async fn log(&self, name: &BotName, lines: usize) -> Result<Vec<String>, HiveError> {
         self.get(name).await?;
-        let path = self.config().bot_log_path(name);
-        let reading =
-            tokio::task::spawn_blocking(move || log::tail(&path, lines, LOG_MAX_BYTES)).await;
+        let config = self.config();
+        let path = config.bot_log_path(name);
+        let most = config.bots.log_answer_max_bytes.as_u64();
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let reading = tokio::task::spawn_blocking(move || log::tail(&path, lines, most)).await;
         let read = reading.map_err(|error| HiveError::Internal(error.to_string()))?;
         read.map_err(|error| HiveError::Internal(error.to_string()))
     }
@@ -303,9 +303,9 @@ impl BotsApi {
         let seen = self.registry.snapshot(&record.name);
         let status = observed_status(
             record.desired,
-            record.launched_at,
+            record.generation(),
             &seen,
-            self.config().bots.fault.failing_after,
+            &StatusLimits::of(&self.config().bots),
             Timestamp::now(),
         );
         let finished = record.tasks_completed + record.tasks_failed;

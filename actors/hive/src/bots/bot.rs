@@ -40,8 +40,10 @@ use super::{
 use crate::dispatch::CapacityReports;
 
 /// Time for which a cancellation waits for its attempt: the two messages may cross.
+/// Fixed: messages between actors take milliseconds.
 const EARLY_CANCEL_KEPT: Duration = Duration::from_secs(10);
-/// Interval of a bot's heartbeats.
+/// Interval of a bot's heartbeats. Fixed: the pace of a bot's own housekeeping, which
+/// costs microseconds.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 
 /// The actor of one incarnation of a bot.
@@ -172,7 +174,7 @@ impl BotActor {
             incarnation: parts.incarnation,
             generation: parts.generation,
             capabilities: parts.capabilities,
-            has_taken_over: parts.executor.lease().is_none(),
+            has_taken_over: !parts.executor.adopts(),
             offer: parts.executor.offer(),
             executor: parts.executor,
             executors: parts.executors,
@@ -311,6 +313,7 @@ impl BotActor {
     fn taken_down(&mut self, key: AttemptKey, down: BotDown, ctx: &mut Context<Self>) {
         match (down.result, self.attempts.remove(&key)) {
             (Some(result), Some(attempt)) => {
+                self.judge_circuit(key, &result, ctx);
                 self.downfall.explained();
                 let report = reports::report(key, attempt.lease, attempt.span, *result);
                 self.reports.push(report);

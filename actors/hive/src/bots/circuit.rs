@@ -49,9 +49,10 @@ impl CircuitPolicy {
 pub(super) enum Evidence {
     /// The bot carried the task out, or found that it cannot be carried out at all.
     Works,
-    /// The bot failed.
+    /// The bot failed, or died.
     Strike,
-    /// Nothing: the attempt was given back, cancelled or refused, or could not begin.
+    /// Nothing: the attempt was given back, cancelled or refused, could not begin, or is one of
+    /// several that may have caused a death.
     Nothing,
 }
 
@@ -60,6 +61,7 @@ impl Evidence {
     pub(super) fn of(end: AttemptEnd, class: Option<FailureClass>) -> Self {
         match end {
             AttemptEnd::Succeeded | AttemptEnd::FailedForGood => Self::Works,
+            AttemptEnd::BotDied => Self::Strike,
             AttemptEnd::Failed => match class.map(|class| class.cost().bot) {
                 None | Some(BotCost::Strike) => Self::Strike,
                 Some(_) => Self::Nothing,

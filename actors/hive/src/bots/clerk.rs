@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use deia_ledger::{Ledger, StoreError};
-use deia_model::{AttemptEnd, BotName, Timestamp};
+use deia_ledger::{Apply, Ledger, RecordEvents, StoreError};
+use deia_model::{AttemptEnd, BotName, NewEvent, Timestamp};
 use tokio::runtime::Handle;
 
 use super::{reaper_handle::ReaperHandle, registry::BotGauges};
@@ -38,6 +38,17 @@ impl Clerk {
         self.runtime.spawn(async move {
             if let Err(error) = gauges.left.record(&ledger).await {
                 tracing::debug!(%error, "the last reports of a bot cannot be recorded; its next start records them");
+            }
+        });
+    }
+
+    /// Starts recording an event about a bot that has ended.
+    pub(super) fn note(&self, event: NewEvent) {
+        let ledger = self.ledger.clone();
+        self.runtime.spawn(async move {
+            let command = RecordEvents(vec![event]);
+            if let Err(error) = ledger.apply_deferred(command).await {
+                tracing::error!(%error, "an event of a bot could not be recorded");
             }
         });
     }

@@ -124,7 +124,7 @@ pub(crate) async fn run(
     (cx.on_start.0)();
     let _metered = cx
         .meters
-        .begin(program.group(), Some(AttemptKey::of(claimed)), cx.limits);
+        .begin(program.group(), AttemptKey::of(claimed), cx.limits);
     let (ending, spool, stderr) = attend(cx, claimed, program, (pipes, progress), &mut stop).await;
     let (ending, kept) = keep(ending, spool).await;
     let ended = ending.told();

@@ -9,13 +9,14 @@ use std::{
     time::Duration,
 };
 
-use deia_ledger::{ClaimedTask, HeldAttempt, HeldLease};
+use deia_ledger::{ClaimedTask, HeldAttempt, HeldLease, Ledger};
 use deia_model::{BotRecord, Executor as ExecutorSpec, Violation};
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::watch;
 
 use super::{
     attempt::{ExecutionResult, StopSignal},
+    bot::AttemptKey,
     command::CommandFactory,
     http::HttpFactory,
     llm::LlmFactory,
@@ -67,6 +68,7 @@ pub(crate) type Preflight = Box<dyn FnOnce() -> Option<String> + Send>;
 pub(crate) struct IncarnationParts {
     pub(super) config: Arc<Config>,
     pub(super) hive_id: String,
+    pub(super) ledger: Ledger,
     pub(super) secrets: Arc<SecretResolver>,
     pub(super) outputs: Outputs,
     pub(super) reaper: ReaperHandle,
@@ -97,6 +99,19 @@ pub(crate) trait Executor {
     /// runs; `None` for an executor that cannot go down between attempts. Called once.
     fn down(&mut self) -> Option<LocalBoxFuture<'static, BotDown>> {
         None
+    }
+
+    /// Returns whether there may be attempts of an earlier incarnation or start of the hive to take
+    /// over.
+    fn adopts(&self) -> bool {
+        self.lease().is_some()
+    }
+
+    /// Returns whether an attempt goes on without the bot's actor, for its next incarnation to take
+    /// over.
+    fn outlives(&self, attempt: AttemptKey) -> bool {
+        let _ = attempt;
+        self.is_pulled()
     }
 
     /// Takes over an attempt of an earlier incarnation or start of the hive, whose lease is still

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use deia_model::{BotFault, Timestamp};
 
-/// Time for which a past fault is still shown, in milliseconds.
+/// Time for which a past fault is still shown, in milliseconds. Fixed: for people, who
+/// look within a minute.
 const SHOWN_FOR_MS: u64 = 60_000;
-/// Maximum length of the reason of a fault, in characters.
+/// Maximum length of the reason of a fault, in characters. Fixed: keeps messages
+/// readable.
 const MAX_REASON_CHARS: usize = 1_000;
 
 /// Returns a reason cut to the length that is shown.

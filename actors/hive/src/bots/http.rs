@@ -1,62 +1,51 @@
 //! The executor of services: each task is posted to a URL, and the answer is the result.
 //!
 //! An answer of 202 leaves the task with the service, which completes it later by its lease, over
-//! the routes of remote workers ([`Expected`]). A service that has not carried out a task for a while is probed; while it
+//! the routes of remote workers ([`Expected`]), and goes on with it while the hive is away
+//! ([`later`]). A service that has not carried out a task for a while is probed; while it
 //! cannot be reached, its bot offers no slots.
 
 mod answer;
 mod executor;
-mod probe;
+mod later;
 mod request;
 mod status;
 
 use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
-use deia_ledger::ClaimedTask;
-use deia_model::{AttemptEnd, FailureClass, HttpExecutor};
+use deia_ledger::{ClaimedTask, Ledger};
+use deia_model::{FailureClass, HttpExecutor};
 
 pub(super) use self::executor::HttpFactory;
 use self::{
     answer::Kind,
+    request::Sent,
     status::{Meaning, meaning_of},
 };
 use super::{
     attempt::{ExecutionResult, StopSignal},
-    remote::Expected,
+    bot::AttemptKey,
+    remote::{Desk, Expected},
     service::{Credentials, Exchanged, Failure, Kept, ServiceContext, attend, quoted},
 };
 use crate::outgoing::{Incoming, OutgoingRequest};
 
-/// Bytes of an answer that says no, read for the error.
+/// Bytes of an answer that says no, read for the error. Fixed: keeps messages readable.
 const MAX_REFUSAL_BYTES: usize = 64 << 10;
 
 /// The context that all attempts of one such bot share.
 struct HttpContext {
     spec: HttpExecutor,
-    service: ServiceContext,
+    service: Arc<ServiceContext>,
     max_answer_bytes: usize,
-    /// Time of the last success, which proves as much as a probe.
-    succeeded_at: Mutex<Option<Instant>>,
-}
-
-impl HttpContext {
-    fn succeeded(&self) {
-        *self.slot() = Some(Instant::now());
-    }
-
-    /// Returns the time since the last success.
-    fn since_success(&self) -> Option<Duration> {
-        self.slot().map(|at| at.elapsed())
-    }
-
-    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.succeeded_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
+    ledger: Ledger,
+    /// Desk where reports find the attempts.
+    desk: Desk,
+    /// True once the whole hive stops.
+    hive_stops: Arc<AtomicBool>,
 }
 
 /// Runs one attempt until the service answers or reports, or the attempt is stopped. Dropping the
@@ -67,13 +56,16 @@ async fn run(
     expected: Expected,
     stop: StopSignal,
 ) -> ExecutionResult {
-    let result = attend(&cx.service, claimed, stop, async |kept| {
+    let key = AttemptKey::of(claimed);
+    let attending = attend(&cx.service, claimed, stop.clone(), async |kept| {
         exchange(cx, claimed, expected, kept).await
-    })
-    .await;
-    if result.end == AttemptEnd::Succeeded {
-        cx.succeeded();
-    }
+    });
+    let result = tokio::select! {
+        biased;
+        () = later::goes_on(cx, key, stop) => return ExecutionResult::settled(None),
+        result = attending => result,
+    };
+    cx.desk.set_held(key, false);
     result
 }
 
@@ -88,7 +80,7 @@ async fn exchange(
         biased;
         answered = answering => match answered {
             Ok(Answered::Complete) => return Exchanged::Complete,
-            Ok(Answered::Later) => {}
+            Ok(Answered::Later) => later::hold(cx, claimed, &expected).await,
             Err(failure) => return Exchanged::Failed(failure),
         },
         // The report has overtaken the answer.
@@ -108,8 +100,11 @@ async fn request_and_answer(
     let credentials = credentials.map_err(not_started)?;
     let of_task = Duration::from_secs(claimed.task.timeout_seconds);
     let own = cx.spec.timeout_ms.map(Duration::from_millis);
-    let deadline = own.unwrap_or(of_task).min(of_task);
-    let request = request::of(&cx.spec, claimed, &credentials, deadline).map_err(not_started)?;
+    let sent = Sent {
+        limit: own.unwrap_or(of_task).min(of_task),
+        hive: cx.service.line.public_url(),
+    };
+    let request = request::of(&cx.spec, claimed, &credentials, &sent).map_err(not_started)?;
     // The bot's actor ends the attempt when the time of the task is over.
     let limit = own.filter(|own| *own < of_task).unwrap_or(Duration::MAX);
     let ended = tokio::time::timeout(limit, answer(cx, request, limit, &credentials, kept));

@@ -8,7 +8,7 @@ mod messages;
 
 use std::{
     collections::{HashMap, HashSet},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
@@ -25,18 +25,15 @@ use super::{
     reconcile::{Running, Step, reconcile},
 };
 
-/// Interval of comparisons when no change is reported.
-const COMPARE_EVERY: Duration = Duration::from_secs(5);
-
-/// Delay before a bot that failed to start is started again.
-const START_AGAIN_AFTER: Duration = Duration::from_secs(2);
-
 /// The bots as the tree and the store know them, read one after the other.
 struct Seen {
     /// Time at which the first read began: attempts that started later are missing.
     since: Timestamp,
     wanted: Vec<BotRecord>,
+    /// Bots with tasks that end with them.
     with_tasks: Vec<BotName>,
+    /// Bots with tasks of any kind: those of remote workers and services go on without the bot.
+    at_work: Vec<BotName>,
     /// Incarnations of the bots with tasks. An incarnation that is found down later has ended.
     incarnations: HashMap<BotName, u64>,
     cancelling: Vec<Cancelling>,
@@ -101,6 +98,7 @@ impl Launcher {
                 wanted,
                 incarnations: with_tasks.iter().map(incarnation).collect(),
                 with_tasks,
+                at_work: deps.ledger.bots_with_attempts().await?,
                 cancelling: deps.ledger.cancelling().await?,
                 children: deps.bots.which_children().await,
             })
@@ -146,7 +144,7 @@ impl Launcher {
             .chain(self.resting.keys())
             .cloned()
             .collect();
-        for step in reconcile(&seen.wanted, &running, &seen.with_tasks, &hands_off) {
+        for step in reconcile(&seen.wanted, &running, &seen.at_work, &hands_off) {
             match step {
                 Step::Start(name) | Step::Replace(name) => {
                     let record = seen.wanted.iter().find(|bot| bot.name == name).cloned();
@@ -251,8 +249,8 @@ impl Launcher {
         ctx.spawn(working.into_actor(self).map(|(name, started), this, ctx| {
             this.busy.remove(&name);
             if !started {
-                this.resting
-                    .insert(name, Instant::now() + START_AGAIN_AFTER);
+                let rest = this.deps.config.bots.start_again_after;
+                this.resting.insert(name, Instant::now() + rest);
             }
             // The wanted state may have changed meanwhile.
             this.compare(ctx);
@@ -273,7 +271,7 @@ impl Actor for Launcher {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.follow(ctx);
-        ctx.run_interval(COMPARE_EVERY, Self::compare);
+        ctx.run_interval(self.deps.config.bots.compare_every, Self::compare);
         // A launcher that was restarted tells the scheduler again.
         let in_use = self.deps.fallbacks.get();
         let in_use = in_use.values().map(|out| out.fallback.clone());

@@ -248,7 +248,7 @@ async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartErro
     } = seed;
     let gauges = deps.registry.gauges(&record.name);
     let incarnation = deps.registry.begin_incarnation();
-    if gauges.begin(incarnation) {
+    if gauges.begin(incarnation, record.generation()) {
         // On a full disk the start waits here, and uses up no restart.
         let settling = Settling {
             bot: record.name.clone(),
@@ -264,6 +264,7 @@ async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartErro
     let executor = executors.make(IncarnationParts {
         config: deps.config.clone(),
         hive_id: deps.ledger.hive_id(),
+        ledger: deps.ledger.clone(),
         secrets: deps.secrets.clone(),
         outputs: deps.outputs.clone(),
         reaper: deps.reaper.clone(),

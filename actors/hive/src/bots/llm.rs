@@ -14,7 +14,7 @@ mod responses;
 mod sse;
 mod usage;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use deia_ledger::ClaimedTask;
 use deia_model::{FailureClass, LlmExecutor};
@@ -33,13 +33,13 @@ use super::{
 };
 use crate::outgoing::Incoming;
 
-/// Bytes of an answer that says no, read for the error.
+/// Bytes of an answer that says no, read for the error. Fixed: keeps messages readable.
 const MAX_REFUSAL_BYTES: usize = 64 << 10;
 
 /// The context that all attempts of one such bot share.
 struct LlmContext {
     spec: LlmExecutor,
-    service: ServiceContext,
+    service: Arc<ServiceContext>,
     /// Time within which an answer begins and goes on (`bots.llm.idle_timeout`).
     idle_timeout: Duration,
     max_event_bytes: usize,

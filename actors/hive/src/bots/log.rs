@@ -28,7 +28,8 @@ pub use self::follow::{LogFollower, LogPiece, LogStart};
 pub(crate) use self::of_task::of_task;
 use crate::metrics::BOT_LOGS;
 
-/// Maximum size of the unwritten lines of one log, in bytes.
+/// Maximum size of the unwritten lines of one log, in bytes. Fixed: a bot's log that the
+/// disk does not take is dropped beyond it, and counted.
 const MAX_PENDING_BYTES: usize = 256 << 10;
 
 /// Origin of a line.

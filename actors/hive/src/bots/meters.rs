@@ -1,15 +1,22 @@
 //! Meters of the programs of a bot: what they use, and whether that is over a limit.
 
+mod excess;
+mod work;
+
 use std::{
     collections::BTreeMap,
-    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
-use bytesize::ByteSize;
-use deia_model::{BotLimits, FailureClass, OnExcess};
+use deia_model::{BotLimits, FailureClass};
+use tokio::sync::watch;
 
+use self::excess::{class_of, excess};
+pub(super) use self::{
+    excess::{Excess, Overrun},
+    work::Work,
+};
 use super::bot::AttemptKey;
 use crate::host::families::FamilyUsage;
 
@@ -20,14 +27,24 @@ pub(crate) struct Meters(Arc<Mutex<BTreeMap<i32, Meter>>>);
 /// The meter of a program.
 #[derive(Debug)]
 struct Meter {
-    /// Attempt that ends when the program is over a limit; `None` for a program that works on
-    /// several.
-    attempt: Option<AttemptKey>,
+    load: Load,
     limits: BotLimits,
     read_at: Instant,
     usage: Option<FamilyUsage>,
     cpu_percent: f64,
     over: bool,
+}
+
+/// The attempts that a program works on.
+#[derive(Debug)]
+enum Load {
+    /// One attempt, which ends when the program is over a limit.
+    Attempt(AttemptKey),
+    /// Any number of attempts. The program itself ends when it is over a limit.
+    Shared {
+        work: Work,
+        over: watch::Sender<Option<Overrun>>,
+    },
 }
 
 /// The resources that all programs of a bot used when they were measured last.
@@ -38,35 +55,6 @@ pub(crate) struct BotUsage {
     /// Number of open descriptors; `None` if the host does not show them.
     pub(crate) descriptors: Option<u64>,
     pub(crate) processes: u64,
-}
-
-/// The limit that a program exceeds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Excess {
-    Memory { used: u64, allowed: u64 },
-    Cpu { used: f64, allowed: u64 },
-    Processes { used: u64, allowed: u64 },
-}
-
-impl fmt::Display for Excess {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Memory { used, allowed } => write!(
-                f,
-                "its processes had {} resident; limits.memory_bytes allows {}",
-                ByteSize(*used),
-                ByteSize(*allowed)
-            ),
-            Self::Cpu { used, allowed } => write!(
-                f,
-                "its processes used {used:.1} s of processor time; limits.cpu_seconds allows {allowed} s"
-            ),
-            Self::Processes { used, allowed } => write!(
-                f,
-                "it had {used} processes; limits.processes allows {allowed}"
-            ),
-        }
-    }
 }
 
 /// An attempt that is to end because its program is over a limit.
@@ -80,34 +68,26 @@ pub(super) struct OverLimit {
     pub(super) class: FailureClass,
 }
 
-/// Returns the limit that a program exceeds, if any.
-pub(super) fn excess(limits: &BotLimits, usage: &FamilyUsage) -> Option<Excess> {
-    let used = usage.resident_bytes;
-    if let Some(allowed) = limits.memory_bytes.filter(|allowed| used > *allowed) {
-        return Some(Excess::Memory { used, allowed });
-    }
-    let used = usage.cpu_seconds;
-    #[allow(clippy::cast_precision_loss, reason = "seconds")]
-    let over = |allowed: &u64| used > *allowed as f64;
-    if let Some(allowed) = limits.cpu_seconds.filter(over) {
-        return Some(Excess::Cpu { used, allowed });
-    }
-    let used = usage.processes;
-    let allowed = limits.processes.filter(|allowed| used > *allowed)?;
-    Some(Excess::Processes { used, allowed })
-}
-
-fn class_of(limits: &BotLimits) -> FailureClass {
-    match limits.on_excess {
-        OnExcess::Retry => FailureClass::Internal,
-        OnExcess::Fail => FailureClass::Budget,
-    }
-}
-
 /// The entry of a program. Dropping it removes the entry.
 pub(super) struct Metered {
     meters: Meters,
     pid: i32,
+}
+
+/// The entry of a program that works on any number of attempts.
+pub(super) struct SharedMetered {
+    _entry: Metered,
+    over: watch::Receiver<Option<Overrun>>,
+}
+
+impl SharedMetered {
+    /// Waits until the program is over a limit. Cancel safe.
+    pub(super) async fn until_over(&mut self) -> Overrun {
+        match self.over.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(overrun)) => overrun.clone(),
+            _ => std::future::pending().await,
+        }
+    }
 }
 
 impl Drop for Metered {
@@ -117,15 +97,24 @@ impl Drop for Metered {
 }
 
 impl Meters {
-    /// Measures a program from now on, as long as the result is kept.
-    pub(super) fn begin(
-        &self,
-        pid: i32,
-        attempt: Option<AttemptKey>,
-        limits: BotLimits,
-    ) -> Metered {
+    /// Measures the program of an attempt from now on, as long as the result is kept.
+    pub(super) fn begin(&self, pid: i32, attempt: AttemptKey, limits: BotLimits) -> Metered {
+        self.add(pid, Load::Attempt(attempt), limits)
+    }
+
+    /// Measures a program that does that work from now on, as long as the result is kept.
+    pub(super) fn begin_shared(&self, pid: i32, work: Work, limits: BotLimits) -> SharedMetered {
+        let (sender, over) = watch::channel(None);
+        let load = Load::Shared { work, over: sender };
+        SharedMetered {
+            _entry: self.add(pid, load, limits),
+            over,
+        }
+    }
+
+    fn add(&self, pid: i32, load: Load, limits: BotLimits) -> Metered {
         let meter = Meter {
-            attempt,
+            load,
             limits,
             read_at: Instant::now(),
             usage: None,
@@ -202,117 +191,34 @@ impl Meter {
         });
     }
 
+    /// Returns the attempt that is to end because of this measurement. A program that works on
+    /// several is asked to end itself.
     fn over_limit(&mut self) -> Option<OverLimit> {
-        let attempt = self.attempt?;
-        let excess = excess(&self.limits, self.usage.as_ref()?)?;
-        Some(OverLimit {
-            attempt,
-            excess,
-            again: std::mem::replace(&mut self.over, true),
-            class: class_of(&self.limits),
-        })
+        let usage = self.usage.as_ref()?;
+        match &self.load {
+            Load::Attempt(attempt) => Some(OverLimit {
+                attempt: *attempt,
+                excess: excess(&self.limits, usage)?,
+                again: std::mem::replace(&mut self.over, true),
+                class: class_of(&self.limits),
+            }),
+            Load::Shared { work, over } => {
+                let usage = FamilyUsage {
+                    cpu_seconds: work.cpu_seconds(usage.cpu_seconds),
+                    ..*usage
+                };
+                let excess = excess(&self.limits, &usage)?;
+                if !std::mem::replace(&mut self.over, true) {
+                    over.send_replace(Some(Overrun {
+                        class: class_of(&self.limits),
+                        words: excess.to_string().into(),
+                    }));
+                }
+                None
+            }
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use deia_model::TaskId;
-
-    use super::*;
-
-    const USAGE: FamilyUsage = FamilyUsage {
-        processes: 3,
-        resident_bytes: 10 << 20,
-        cpu_seconds: 2.5,
-        descriptors: Some(9),
-    };
-
-    fn attempt() -> AttemptKey {
-        AttemptKey {
-            task: TaskId::new(),
-            number: 1,
-        }
-    }
-
-    #[test]
-    fn a_limit_is_exceeded_by_more_than_it() {
-        let none = BotLimits::default();
-        for (limits, expected) in [
-            (none, None),
-            (
-                BotLimits {
-                    memory_bytes: Some(10 << 20),
-                    cpu_seconds: Some(3),
-                    processes: Some(3),
-                    ..none
-                },
-                None,
-            ),
-            (
-                BotLimits {
-                    memory_bytes: Some((10 << 20) - 1),
-                    ..none
-                },
-                Some("its processes had 10.0 MiB resident; limits.memory_bytes allows 10.0 MiB"),
-            ),
-            (
-                BotLimits {
-                    cpu_seconds: Some(2),
-                    ..none
-                },
-                Some("its processes used 2.5 s of processor time; limits.cpu_seconds allows 2 s"),
-            ),
-            (
-                BotLimits {
-                    processes: Some(2),
-                    ..none
-                },
-                Some("it had 3 processes; limits.processes allows 2"),
-            ),
-        ] {
-            let found = excess(&limits, &USAGE).map(|it| it.to_string());
-            assert_eq!(found.as_deref(), expected, "{limits:?}");
-        }
-    }
-
-    #[test]
-    fn use_of_all_programs_is_summed_until_they_end() {
-        let meters = Meters::default();
-        assert_eq!(meters.usage(), None);
-        let limits = BotLimits {
-            processes: Some(2),
-            on_excess: OnExcess::Fail,
-            ..BotLimits::default()
-        };
-        let own = attempt();
-        let first = meters.begin(1, Some(own), limits);
-        let second = meters.begin(2, None, limits);
-        assert_eq!(meters.usage(), None, "not measured yet");
-        let later = Instant::now() + Duration::from_secs(10);
-        let over = meters.read(&[(1, USAGE), (2, USAGE), (3, USAGE)].into(), later);
-        assert_eq!(over.len(), 1, "the other one works on several attempts");
-        assert_eq!(
-            (over[0].attempt, over[0].class),
-            (own, FailureClass::Budget)
-        );
-        let usage = meters.usage().unwrap();
-        assert_eq!(
-            (usage.memory_bytes, usage.descriptors, usage.processes),
-            (20 << 20, Some(18), 6)
-        );
-        assert!((usage.cpu_percent - 50.0).abs() < 1.0, "{usage:?}");
-        let hidden = FamilyUsage {
-            descriptors: None,
-            cpu_seconds: 0.0,
-            ..USAGE
-        };
-        meters.read(&[(1, hidden)].into(), later + Duration::from_secs(1));
-        let usage = meters.usage().unwrap();
-        assert_eq!(usage.descriptors, None);
-        assert!(usage.cpu_percent < 26.0, "time never goes back: {usage:?}");
-        drop((first, second));
-        assert_eq!((meters.usage(), meters.programs()), (None, vec![]));
-    }
-}
+mod tests;

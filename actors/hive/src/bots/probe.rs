@@ -14,7 +14,7 @@ use tokio::{
 pub(super) use self::command::ProbeProgram;
 use super::fault::shown;
 
-/// Length of a status line that decides, `HTTP/1.1 200` (RFC 9112, 4).
+/// Length of a status line that decides, `HTTP/1.1 200` (RFC 9112, 4). Fact: RFC 9112, 4.
 const STATUS_LINE_BYTES: usize = 12;
 
 /// The outcome of the probes of a bot so far.

@@ -36,10 +36,9 @@ use super::{
     progress::Progress,
 };
 
-/// Heartbeats that a worker may miss before its tasks go back.
-pub(super) const MISSED_HEARTBEATS: u32 = 3;
 /// Times by which a lease in the store outlasts the one in memory. The store's is renewed after a
-/// third of the time, and a worker must survive a restart of the hive.
+/// third of the time, and a worker must survive a restart of the hive. Fixed: a lease in the store
+/// must not end while it is renewed in memory.
 const STORED_LEASE_FACTOR: u32 = 2;
 
 /// Returns the interval in which workers of this bot send heartbeats.
@@ -60,17 +59,16 @@ impl RemoteFactory {
 
 impl ExecutorFactory for RemoteFactory {
     fn make(&self, incarnation: IncarnationParts) -> Box<dyn Executor> {
-        let heartbeat = heartbeat_of(&self.spec, incarnation.config.bots.remote.heartbeat);
+        let settings = incarnation.config.bots.remote;
+        let heartbeat = heartbeat_of(&self.spec, settings.heartbeat);
         let desk = incarnation.gauges.desk.clone();
-        let lease = heartbeat * MISSED_HEARTBEATS;
-        desk.begin(
-            lease,
-            incarnation.record.spec.capabilities.max_concurrent_tasks,
-        );
+        let places = incarnation.record.spec.capabilities.max_concurrent_tasks;
+        desk.begin(heartbeat, settings.missed_heartbeats, places);
         desk.set_outlives(true);
         Box::new(Workers {
             desk,
-            lease,
+            lease: heartbeat * settings.missed_heartbeats,
+            missed_heartbeats: settings.missed_heartbeats,
             hive_stops: incarnation.hive_stops,
         })
     }
@@ -80,6 +78,7 @@ impl ExecutorFactory for RemoteFactory {
 struct Workers {
     desk: Desk,
     lease: Duration,
+    missed_heartbeats: u32,
     hive_stops: Arc<AtomicBool>,
 }
 
@@ -90,6 +89,7 @@ impl Workers {
             desk: self.desk.clone(),
             key,
             grace: self.lease,
+            missed_heartbeats: self.missed_heartbeats,
             hive_stops: self.hive_stops.clone(),
             began: Instant::now(),
         };
@@ -146,6 +146,7 @@ struct RunningAttempt {
     key: AttemptKey,
     /// Time that the worker of a cancelled attempt has to report its end.
     grace: Duration,
+    missed_heartbeats: u32,
     hive_stops: Arc<AtomicBool>,
     began: Instant,
 }
@@ -194,8 +195,9 @@ impl RunningAttempt {
             Some(HeldEnd::LeaseLost) => ExecutionResult::settled(None),
             Some(HeldEnd::Vanished { end, worker }) => ExecutionResult {
                 error: Some(format!(
-                    "{} gave no sign of life for three heartbeats",
-                    worker.map_or_else(|| "its worker".to_owned(), |name| format!("worker {name}"))
+                    "{} gave no sign of life for {}",
+                    worker.map_or_else(|| "its worker".to_owned(), |name| format!("worker {name}")),
+                    heartbeats(self.missed_heartbeats)
                 )),
                 class: Some(FailureClass::Transport),
                 ..ExecutionResult::bare(end, self.elapsed_ms())
@@ -205,5 +207,14 @@ impl RunningAttempt {
 
     fn elapsed_ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Returns a number of heartbeats in words.
+fn heartbeats(number: u32) -> String {
+    match number {
+        1 => "a heartbeat".to_owned(),
+        3 => "three heartbeats".to_owned(),
+        other => format!("{other} heartbeats"),
     }
 }

@@ -10,8 +10,12 @@ mod credentials;
 mod failure;
 mod kept;
 mod line;
+mod probe;
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use deia_ledger::ClaimedTask;
 use deia_model::BotName;
@@ -22,6 +26,7 @@ pub(super) use self::{
     failure::{Failure, quoted},
     kept::Kept,
     line::{ServiceLine, Services, refusal},
+    probe::{ProbeBy, ProbeLimits, Prober},
 };
 use super::{
     executor::IncarnationParts,
@@ -48,6 +53,8 @@ pub(super) struct ServiceContext {
     /// The bot's log.
     pub(super) log: BotLog,
     gauges: Arc<BotGauges>,
+    /// Time of the last success, which proves as much as a probe.
+    succeeded_at: Mutex<Option<Instant>>,
 }
 
 impl ServiceContext {
@@ -65,12 +72,29 @@ impl ServiceContext {
             kept_outputs: config.tasks.kept_outputs,
             log: parts.log.clone(),
             gauges: parts.gauges.clone(),
+            succeeded_at: Mutex::default(),
         }
     }
 
     /// Notes that the service has taken a task: an earlier fault of the bot is over.
     pub(super) fn is_at_work(&self) {
         self.gauges.attempt_started();
+    }
+
+    /// Notes that the service has carried out a task.
+    fn succeeded(&self) {
+        *self.success_slot() = Some(Instant::now());
+    }
+
+    /// Returns the time since the last success.
+    fn since_success(&self) -> Option<Duration> {
+        self.success_slot().map(|at| at.elapsed())
+    }
+
+    fn success_slot(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.succeeded_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes a line about an attempt into the bot's log.

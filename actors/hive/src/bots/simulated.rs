@@ -21,7 +21,7 @@ use super::{
     progress::Progress,
 };
 
-/// Number of characters of a task's content that are echoed.
+/// Number of characters of a task's content that are echoed. Fixed: of bots for trials.
 const ECHO_CHARS: usize = 64;
 
 /// The fate of a simulated attempt.

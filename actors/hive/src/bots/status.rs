@@ -1,11 +1,28 @@
 //! The status of a bot, from its desired and its observed state. Pure.
 
-use deia_model::{Bot, BotDesired, BotStatus, CircuitState, Timestamp};
+use deia_model::{Bot, BotDesired, BotGeneration, BotStatus, CircuitState, Timestamp};
 
 use super::{executor::Readiness, probe::Probed, registry::BotSnapshot};
+use crate::config::BotSettings;
 
-/// Time after a restart during which a bot is `degraded`, in milliseconds.
-const RECENT_RESTART_MS: u64 = 60_000;
+/// Limits of the statuses of bots.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StatusLimits {
+    /// Faults in a row after which a bot is failing.
+    pub(crate) failing_after: u32,
+    /// Time after a restart for which a bot is degraded, in milliseconds.
+    pub(crate) degraded_for_ms: u64,
+}
+
+impl StatusLimits {
+    /// Returns the limits of the settings.
+    pub(crate) fn of(settings: &BotSettings) -> Self {
+        Self {
+            failing_after: settings.fault.failing_after,
+            degraded_for_ms: u64::try_from(settings.degraded_for.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
 
 /// Returns true if a bot carries out tasks.
 pub(crate) fn is_up(bot: &Bot) -> bool {
@@ -13,32 +30,45 @@ pub(crate) fn is_up(bot: &Bot) -> bool {
     matches!(bot.status, BotStatus::Healthy | BotStatus::Degraded) && !faulty
 }
 
-/// Returns the status of a bot, derived from its desired and its observed state. A bot is failing
-/// after `failing_after` faults in a row.
+/// Returns the status of a bot, derived from its desired and its observed state. The
+/// observations of an earlier launch say nothing about this one, and a bot that still runs has
+/// not stopped.
 pub(crate) fn observed_status(
     desired: BotDesired,
-    launched_at: Option<Timestamp>,
+    wanted: BotGeneration,
     seen: &BotSnapshot,
-    failing_after: u32,
+    limits: &StatusLimits,
     now: Timestamp,
 ) -> BotStatus {
     let faults = seen.fault.as_ref().map(|fault| fault.in_a_row);
     let shaken = seen
         .restarted_at
-        .is_some_and(|at| now.millis_since(at) < RECENT_RESTART_MS);
+        .is_some_and(|at| now.millis_since(at) < limits.degraded_for_ms);
     let is_cut_off = seen
         .circuit
         .as_ref()
         .is_some_and(|circuit| circuit.state != CircuitState::Closed);
+    let is_of_earlier_launch = seen
+        .generation
+        .is_some_and(|it| it.launched_at != wanted.launched_at);
+    let is_to_be_replaced = seen
+        .generation
+        .is_some_and(|it| it.version != wanted.version);
     match desired {
-        BotDesired::Stopped if launched_at.is_none() => BotStatus::Offline,
+        BotDesired::Stopped if wanted.launched_at.is_none() => BotStatus::Offline,
+        BotDesired::Stopped if seen.up => BotStatus::Draining,
         BotDesired::Stopped => BotStatus::Stopped,
         _ if seen.suspended => BotStatus::Stopped,
+        BotDesired::Launched if is_of_earlier_launch => BotStatus::Starting,
         _ if seen.quarantined => BotStatus::Failing,
-        _ if seen.up && faults.is_some_and(|faults| faults >= failing_after) => BotStatus::Failing,
+        _ if seen.up && faults.is_some_and(|faults| faults >= limits.failing_after) => {
+            BotStatus::Failing
+        }
         BotDesired::Draining => BotStatus::Draining,
         // It is to be replaced once its running tasks have ended.
-        BotDesired::Launched if seen.up && seen.draining => BotStatus::Draining,
+        BotDesired::Launched if seen.up && (seen.draining || is_to_be_replaced) => {
+            BotStatus::Draining
+        }
         BotDesired::Launched if !seen.up || seen.readiness == Readiness::Starting => {
             BotStatus::Starting
         }
@@ -65,10 +95,22 @@ mod tests {
     #[test]
     fn status_follows_desired_and_observed_state() {
         let now = Timestamp::from_millis(1_000_000);
+        let limits = StatusLimits {
+            failing_after: 3,
+            degraded_for_ms: 60_000,
+        };
+        let generation = |version, launched_at| BotGeneration {
+            version,
+            launched_at: Some(Timestamp::from_millis(launched_at)),
+        };
         let launched = Some(Timestamp::from_millis(1));
         let up = BotSnapshot {
             up: true,
             ..BotSnapshot::default()
+        };
+        let of = |version, launched_at| BotSnapshot {
+            generation: Some(generation(version, launched_at)),
+            ..up.clone()
         };
         let shaken = BotSnapshot {
             restarted_at: Some(Timestamp::from_millis(999_000)),
@@ -239,10 +281,55 @@ mod tests {
                 faulty(3),
                 BotStatus::Failing,
             ),
-            (BotDesired::Stopped, launched, faulty(3), BotStatus::Stopped),
+            (
+                BotDesired::Stopped,
+                launched,
+                faulty(3),
+                BotStatus::Draining,
+            ),
+            (
+                BotDesired::Stopped,
+                launched,
+                up.clone(),
+                BotStatus::Draining,
+            ),
+            // The fault or the end of an earlier launch is not that of this one.
+            (BotDesired::Launched, launched, of(2, 1), BotStatus::Healthy),
+            (
+                BotDesired::Launched,
+                launched,
+                of(2, 0),
+                BotStatus::Starting,
+            ),
+            (
+                BotDesired::Launched,
+                launched,
+                of(1, 0),
+                BotStatus::Starting,
+            ),
+            (
+                BotDesired::Launched,
+                launched,
+                BotSnapshot {
+                    quarantined: true,
+                    up: false,
+                    ..of(2, 0)
+                },
+                BotStatus::Starting,
+            ),
+            (
+                BotDesired::Launched,
+                launched,
+                of(1, 1),
+                BotStatus::Draining,
+            ),
         ] {
+            let wanted = BotGeneration {
+                version: 2,
+                launched_at,
+            };
             assert_eq!(
-                observed_status(desired, launched_at, &seen, 3, now),
+                observed_status(desired, wanted, &seen, &limits, now),
                 expected,
                 "{seen:?}"
             );

@@ -19,12 +19,13 @@ mod verdict;
 
 use std::{path::PathBuf, time::Duration};
 
-use deia_model::{BotName, CommandExecutor, TaskId};
+use deia_model::{BotLimits, BotName, CommandExecutor, TaskId};
 use tokio::sync::mpsc;
 
 pub(super) use self::executor::WorkerFactory;
 use super::{
     log::BotLog,
+    meters::Meters,
     output::{OutputLimits, Outputs},
     program::launch::Pids,
     reaper_handle::ReaperHandle,
@@ -40,8 +41,8 @@ struct WorkerContext {
     /// (`bots.term_grace`).
     grace: Duration,
     bot: BotName,
-    /// Limit of the open descriptors of each process; `None` for that of deia.
-    descriptors: Option<u64>,
+    /// Limits of the resources of the program.
+    limits: BotLimits,
     /// TCP port on loopback reserved for the bot.
     port: u16,
     /// Maximum number of tasks at a time.
@@ -57,6 +58,7 @@ struct WorkerContext {
     reaper: ReaperHandle,
     log: BotLog,
     pids: Pids,
+    meters: Meters,
     incarnation: u64,
 }
 

@@ -20,6 +20,8 @@ pub struct AlertSettings {
     pub resolve_after: Duration,
     pub disk_percent: u32,
     #[serde(with = "deia_model::duration")]
+    pub oldest_queued: Duration,
+    #[serde(with = "deia_model::duration")]
     pub follower_lag: Duration,
     #[serde(with = "deia_model::duration")]
     pub retention: Duration,
@@ -32,6 +34,11 @@ impl AlertSettings {
             "alerts.resolve_after",
             self.resolve_after,
             Duration::ZERO..=DAY,
+        );
+        check.duration(
+            "alerts.oldest_queued",
+            self.oldest_queued,
+            SECOND..=30 * DAY,
         );
         check.number("alerts.disk_percent", self.disk_percent, 1..=100);
         check.duration("alerts.follower_lag", self.follower_lag, SECOND..=DAY);

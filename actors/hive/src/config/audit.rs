@@ -9,6 +9,8 @@ use super::{
     settings::{DAY, MINUTE, SECOND},
 };
 
+/// Shortest duration that a setting of the trail may have. Fixed: a bound of the settings
+/// themselves.
 const SHORTEST: Duration = Duration::from_millis(100);
 
 /// The audit trail, and what is recorded for it.
@@ -26,6 +28,7 @@ pub struct AuditSettings {
     pub not_indexed: Vec<String>,
     pub api_calls: ApiCallMode,
     pub api_sample: f64,
+    pub verify_max_entries: u64,
 }
 
 /// The requests that are recorded as events.
@@ -65,5 +68,10 @@ impl AuditSettings {
             );
         }
         check.fraction("audit.api_sample", self.api_sample, 0.0..=1.0);
+        check.number(
+            "audit.verify_max_entries",
+            self.verify_max_entries,
+            256..=1_048_576,
+        );
     }
 }

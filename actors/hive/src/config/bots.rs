@@ -15,7 +15,7 @@ pub use self::{http::HttpBotSettings, llm::LlmBotSettings};
 use super::{
     check::Checker,
     secrets,
-    settings::{DAY, GIB, HOUR, KIB, MINUTE, SECOND},
+    settings::{DAY, GIB, HOUR, KIB, MIB, MINUTE, SECOND},
 };
 
 /// The bots.
@@ -37,6 +37,14 @@ pub struct BotSettings {
     pub measure_every: Duration,
     #[serde(with = "deia_model::duration")]
     pub fallback_every: Duration,
+    #[serde(with = "deia_model::duration")]
+    pub compare_every: Duration,
+    #[serde(with = "deia_model::duration")]
+    pub start_again_after: Duration,
+    #[serde(with = "deia_model::duration")]
+    pub degraded_for: Duration,
+    pub log_answer_max_bytes: ByteSize,
+    pub lookups: u16,
     pub restart: BotRestart,
     pub fault: BotFaultSettings,
     pub pause: BotPauseSettings,
@@ -96,6 +104,7 @@ pub struct BotPauseSettings {
 pub struct RemoteBotSettings {
     #[serde(with = "deia_model::duration")]
     pub heartbeat: Duration,
+    pub missed_heartbeats: u32,
 }
 
 /// Circuits of bots that fail.
@@ -183,6 +192,28 @@ impl BotSettings {
             "bots.fallback_every",
             self.fallback_every,
             Duration::from_millis(100)..=MINUTE,
+        );
+        check.duration(
+            "bots.compare_every",
+            self.compare_every,
+            Duration::from_millis(100)..=MINUTE,
+        );
+        check.duration(
+            "bots.start_again_after",
+            self.start_again_after,
+            Duration::from_millis(100)..=HOUR,
+        );
+        check.duration("bots.degraded_for", self.degraded_for, Duration::ZERO..=DAY);
+        check.size(
+            "bots.log_answer_max_bytes",
+            self.log_answer_max_bytes,
+            KIB..=64 * MIB,
+        );
+        check.number("bots.lookups", self.lookups, 1..=256);
+        check.number(
+            "bots.remote.missed_heartbeats",
+            self.remote.missed_heartbeats,
+            1..=100,
         );
         check.duration("bots.restart.min", self.restart.min, Duration::ZERO..=HOUR);
         check.duration(

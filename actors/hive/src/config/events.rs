@@ -10,6 +10,7 @@ use super::{
     settings::{DAY, GIB, MIB},
 };
 
+/// An hour. Fact: the definition of the unit.
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// The event log.

@@ -72,7 +72,7 @@ fn subject() -> String {
     "sub".into()
 }
 
-/// Maximum number of issuers.
+/// Maximum number of issuers. Fixed: a bound of the settings themselves.
 const MAX_ISSUERS: usize = 32;
 
 impl JwtSettings {

@@ -3,25 +3,52 @@
 
 use std::time::Duration;
 
-use super::Config;
+use serde::{Deserialize, Serialize};
 
-/// Time for a bot to end its programs beyond their own grace.
-const PROGRAMS_EXTRA: Duration = Duration::from_secs(5);
-/// Time for the actor of a bot to stop.
-const BOT: Duration = Duration::from_secs(5);
-/// Time after which supervision gives up a child that blocks its thread, beyond the time
-/// that it has to stop.
-const BLOCKED: Duration = Duration::from_secs(5);
-/// Time for giving back the tasks that a stopped bot held.
-const SETTLING: Duration = Duration::from_secs(3);
-/// Time for writing the last lines of a bot's log.
-const LOG_FLUSH: Duration = Duration::from_secs(2);
-/// Time for the HTTP server to end beyond the time that its connections have.
-const FRONT_EXTRA: Duration = Duration::from_secs(5);
-/// Time for a part of the tree other than those to stop.
-const PART: Duration = Duration::from_secs(10);
-/// Time for writing the records that requests have left. On a full disk the write waits.
-const NOTES: Duration = Duration::from_secs(2);
+use super::{Config, check::Checker, settings::MINUTE};
+
+/// Times of the steps of a stop beyond those that other settings give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct StopSettings {
+    #[serde(with = "deia_model::duration")]
+    pub programs: Duration,
+    #[serde(with = "deia_model::duration")]
+    pub bot: Duration,
+    #[serde(with = "deia_model::duration")]
+    pub blocked: Duration,
+    #[serde(with = "deia_model::duration")]
+    pub settling: Duration,
+    #[serde(with = "deia_model::duration")]
+    pub log_flush: Duration,
+    #[serde(with = "deia_model::duration")]
+    pub front: Duration,
+    #[serde(with = "deia_model::duration")]
+    pub part: Duration,
+    #[serde(with = "deia_model::duration")]
+    pub notes: Duration,
+    #[serde(with = "deia_model::duration")]
+    pub services: Duration,
+}
+
+impl StopSettings {
+    pub(super) fn check(&self, check: &mut Checker) {
+        for (key, value) in [
+            ("stop.programs", self.programs),
+            ("stop.bot", self.bot),
+            ("stop.blocked", self.blocked),
+            ("stop.settling", self.settling),
+            ("stop.log_flush", self.log_flush),
+            ("stop.front", self.front),
+            ("stop.part", self.part),
+            ("stop.notes", self.notes),
+            ("stop.services", self.services),
+        ] {
+            check.duration(key, value, Duration::from_millis(100)..=10 * MINUTE);
+        }
+    }
+}
 
 /// Limits of the steps of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,17 +69,16 @@ pub struct StopLimits {
     pub part: Duration,
     /// Time for writing the records that requests have left.
     pub notes: Duration,
+    /// Time for the services to stop. They can repeat the work that is interrupted.
+    pub services: Duration,
 }
 
 impl StopLimits {
-    /// Time for the services to stop. They can repeat the work that is interrupted.
-    pub(crate) const SERVICE: Duration = Duration::from_secs(2);
-
     /// Returns the time that a whole stop may take.
     #[must_use]
     pub fn whole(&self) -> Duration {
         // Allows for a single part that does not stop; the others take milliseconds.
-        self.drain + self.bots + self.front + Self::SERVICE + self.part + self.notes
+        self.drain + self.bots + self.front + self.services + self.part + self.notes
     }
 }
 
@@ -60,17 +86,18 @@ impl Config {
     /// Returns the limits of the steps of a stop.
     #[must_use]
     pub fn stop_limits(&self) -> StopLimits {
-        let programs = self.bots.term_grace + PROGRAMS_EXTRA;
-        let server = &self.server;
+        let (stop, server) = (&self.stop, &self.server);
+        let programs = self.bots.term_grace + stop.programs;
         StopLimits {
             drain: server.drain_timeout,
             programs,
-            bot: BOT,
-            log_flush: LOG_FLUSH,
-            bots: programs + BOT + BLOCKED + SETTLING + LOG_FLUSH,
-            front: server.close_notice + server.close_timeout + FRONT_EXTRA,
-            part: PART,
-            notes: NOTES,
+            bot: stop.bot,
+            log_flush: stop.log_flush,
+            bots: programs + stop.bot + stop.blocked + stop.settling + stop.log_flush,
+            front: server.close_notice + server.close_timeout + stop.front,
+            part: stop.part,
+            notes: stop.notes,
+            services: stop.services,
         }
     }
 }
@@ -96,7 +123,7 @@ mod tests {
             let limits = config.stop_limits();
             assert!(limits.programs > config.bots.term_grace, "{limits:?}");
             // Allows for an unresponsive bot: its programs, its actor, its thread, its log.
-            let one_bot = limits.programs + limits.bot + BLOCKED + limits.log_flush;
+            let one_bot = limits.programs + limits.bot + config.stop.blocked + limits.log_flush;
             assert!(limits.bots > one_bot, "{limits:?}");
             let server = &config.server;
             assert!(

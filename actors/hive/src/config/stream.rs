@@ -10,6 +10,8 @@ use super::{
     settings::{GIB, KIB, MIB, MINUTE, SECOND},
 };
 
+/// Shortest duration that a setting of the stream may have. Fixed: a bound of the
+/// settings themselves.
 const SHORTEST: Duration = Duration::from_millis(100);
 
 /// The live stream of events.

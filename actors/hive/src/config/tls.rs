@@ -1,11 +1,14 @@
 //! TLS of the listener.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use deia_model::BotName;
 use serde::{Deserialize, Serialize};
 
-use super::check::Checker;
+use super::{
+    check::Checker,
+    settings::{DAY, HOUR, SECOND},
+};
 
 /// TLS of the listener; off while there is no certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +19,10 @@ pub struct TlsSettings {
     pub key_file: PathBuf,
     pub client_ca_file: PathBuf,
     pub client_bots: BTreeMap<String, BotName>,
+    #[serde(with = "deia_model::duration")]
+    pub look_every: Duration,
+    #[serde(with = "deia_model::duration")]
+    pub warn_before: Duration,
 }
 
 impl TlsSettings {
@@ -30,6 +37,12 @@ impl TlsSettings {
     }
 
     pub(super) fn check(&self, check: &mut Checker) {
+        check.duration("server.tls.look_every", self.look_every, SECOND..=HOUR);
+        check.duration(
+            "server.tls.warn_before",
+            self.warn_before,
+            Duration::ZERO..=365 * DAY,
+        );
         let mut needs = |key: &str, other: &str| {
             let allowed = format!("nothing, unless {other} is set as well");
             check.refuse(format!("server.tls.{key}"), "the given value", allowed);

@@ -45,6 +45,10 @@ pub struct WebhookSettings {
     pub history: u32,
     #[serde(with = "deia_model::duration")]
     pub secret_overlap: Duration,
+    #[serde(with = "deia_model::duration")]
+    pub secret_overlap_max: Duration,
+    pub max_tests: u32,
+    pub lookups: u16,
     pub pause_after_failures: u32,
     #[serde(with = "deia_model::duration")]
     pub pause_min: Duration,
@@ -75,9 +79,16 @@ impl WebhookSettings {
         check.duration("webhooks.max_lag", self.max_lag, MINUTE..=90 * DAY);
         check.number("webhooks.history", self.history, 1..=10_000);
         check.duration(
+            "webhooks.secret_overlap_max",
+            self.secret_overlap_max,
+            Duration::ZERO..=90 * DAY,
+        );
+        check.number("webhooks.max_tests", self.max_tests, 1..=1_000);
+        check.number("webhooks.lookups", self.lookups, 1..=256);
+        check.duration(
             "webhooks.secret_overlap",
             self.secret_overlap,
-            Duration::ZERO..=7 * DAY,
+            Duration::ZERO..=self.secret_overlap_max,
         );
         check.number(
             "webhooks.pause_after_failures",

@@ -8,7 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Mode of directories. Fact: chmod(2): the data is for the owner of the hive alone.
 const DIRECTORY: u32 = 0o700;
+/// Mode of files. Fact: chmod(2): the data is for the owner of the hive alone.
 const FILE: u32 = 0o600;
 /// Directories of deia below the data directory.
 const DIRECTORIES: &[&str] = &["logs", "logs/bots", "outputs", "work", "audit"];

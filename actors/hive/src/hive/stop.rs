@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use super::Hive;
 use crate::lifecycle::State;
 
-/// Interval between checks whether the bots have finished.
+/// Interval between checks whether the bots have finished. Fixed: short enough that
+/// nobody waits for it, and each look costs little.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Hive {

@@ -14,8 +14,9 @@ use procfs::{FromRead as _, ProcessCGroup, ProcessCGroups, process::MountInfo};
 
 use super::{Pressure, Unknown};
 
-/// Value from which on a limit of version 1 means no limit: the kernel shows the largest number
-/// of pages that it can count.
+/// Value from which on a limit of version 1 means no limit: the kernel shows the largest number of
+/// pages that it can count. Fact: the documentation of memory.limit_in_bytes: the default is the
+/// largest multiple of a page.
 const NO_LIMIT: u64 = 1 << 62;
 
 /// The control group of this process.

@@ -23,8 +23,9 @@ use rustix::{
 
 use super::{Process, process};
 
-/// Minimum time that a child that was not started by [`spawn`] stays a zombie. A
-/// library may start a process by itself and wait for it at once.
+/// Minimum time that a child that was not started by [`spawn`] stays a zombie. A library
+/// may start a process by itself and wait for it at once. Fixed: a library that starts a
+/// process waits for it at once.
 const GRACE: Duration = Duration::from_secs(1);
 
 static OWN: Mutex<Own> = Mutex::new(Own::new());

@@ -17,14 +17,15 @@ use rustix::{
     },
 };
 
-/// Descriptors that deia holds for one running program: three standard streams,
-/// progress, the process itself, a file for its output; some more for a moment
-/// while it starts.
+/// Descriptors that deia holds for one running program: three standard streams, progress,
+/// the process itself, a file for its output; some more for a moment while it starts.
+/// Fact: the descriptors that the code opens.
 const PER_PROGRAM: u64 = 8;
 /// Descriptors for each connection to the store: its database, its log, and its index.
+/// Fact: the files that SQLite opens in WAL mode.
 const PER_READER: u64 = 3;
-/// Descriptors for everything else: listeners, timers and queues of threads, logs, outgoing
-/// requests.
+/// Descriptors for everything else: listeners, timers and queues of threads, logs,
+/// outgoing requests. Fixed: an estimate for a warning at the start.
 const RESERVE: u64 = 256;
 
 /// Limit that this process was started with.

@@ -12,7 +12,8 @@ use procfs::{
 
 use super::Unknown;
 
-/// Minimum time over which the use of the processors is measured.
+/// Minimum time over which the use of the processors is measured. Fact: /proc/stat counts
+/// in hundredths of a second.
 const CPU_WINDOW: Duration = Duration::from_secs(1);
 
 /// Returns when the machine was started, in seconds since 1970.

@@ -16,6 +16,7 @@ use crate::{
 };
 
 /// Maximum number of changes of each kind in one command: it must not delay others.
+/// Fixed: bounds one step, so that others get their turn; the whole has no limit here.
 const STEP: u32 = 200;
 
 /// Message that a bot may take tasks no more, so that its sessions need another.

@@ -7,7 +7,8 @@ use deia_model::{NewSession, Page, PageRequest, Principal, Session, SessionFilte
 
 use crate::{HiveError, access::AccessApi, config::Settings, subsystem::Deps};
 
-/// Maximum length of the name of a caller's program that is kept, in characters.
+/// Maximum length of the name of a caller's program that is kept, in characters. Fact:
+/// the API, whose schema states it.
 const USER_AGENT_MAX: usize = 256;
 
 /// The caller who starts a session, as the front sees it.

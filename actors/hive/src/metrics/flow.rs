@@ -11,7 +11,8 @@ use deia_model::{QueueLane, TaskType};
 use super::{Exposition, table};
 
 /// Maximum number of types that have series of their own. There may be many more
-/// (`tasks.max_types`): the others are counted as [`OTHER`].
+/// (`tasks.max_types`): the others are counted as [`OTHER`]. Fixed: a monitor keeps each
+/// series for ever, and types come from callers.
 const TYPES_MAX: usize = 100;
 /// Label of the other types. No type of a task can have this name.
 const OTHER: &str = "(other)";

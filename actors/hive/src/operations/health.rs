@@ -1,5 +1,7 @@
 //! Status and health of the whole hive.
 
+use std::time::Duration;
+
 use deia_ledger::FollowerState;
 use deia_model::{
     Bot, BotDesired, Condition, FollowerLag, HealthMetrics, StatusCounts, StoredOutputs,
@@ -14,9 +16,6 @@ use crate::{
     host::{Cgroup, CpuMeter, DiskSpace, Memory, process::Usage},
     lifecycle::State,
 };
-
-/// Time for which a queued task may wait without a bot before it is a problem, in milliseconds.
-const OLDEST_QUEUED_MAX_MS: u64 = 300_000;
 
 fn lag(follower: FollowerState) -> FollowerLag {
     FollowerLag {
@@ -93,6 +92,7 @@ impl OperationsApi {
             &metrics,
             self.lifecycle.state(),
             self.supervisors().as_ref(),
+            self.settings.get().alerts.oldest_queued,
         );
         let conditions = self.alerts.conditions().await?;
         metrics
@@ -134,14 +134,19 @@ fn success_rate(totals: &StatusCounts) -> Option<f64> {
 }
 
 /// Returns the problems that no alert is raised for, a sentence each.
-fn problems(metrics: &HealthMetrics, state: State, tree: Option<&TreeStatus>) -> Vec<String> {
+fn problems(
+    metrics: &HealthMetrics,
+    state: State,
+    tree: Option<&TreeStatus>,
+    oldest_queued: Duration,
+) -> Vec<String> {
     let mut found = Vec::new();
     if !state.takes_work() {
         found.push(format!("the hive is {}", state.as_str()));
     }
     if let Some(ms) = metrics
         .oldest_queued_ms
-        .filter(|ms| *ms > OLDEST_QUEUED_MAX_MS)
+        .filter(|ms| Duration::from_millis(*ms) > oldest_queued)
     {
         found.push(format!("a task has waited for a bot for {} s", ms / 1_000));
     }
@@ -234,17 +239,19 @@ mod tests {
         }
     }
 
+    const OLDEST: Duration = Duration::from_secs(300);
+
     #[test]
     fn each_problem_is_named() {
         assert_eq!(
-            problems(&metrics(), State::Ready, None),
+            problems(&metrics(), State::Ready, None, OLDEST),
             Vec::<String>::new()
         );
         let bad = HealthMetrics {
             oldest_queued_ms: Some(600_000),
             ..metrics()
         };
-        let found = problems(&bad, State::Stopping, None);
+        let found = problems(&bad, State::Stopping, None, OLDEST);
         assert_eq!(
             found,
             [

@@ -11,14 +11,6 @@ use crate::{
     metrics::{Exposition, HostReading, ProcessReading, table, write_store},
 };
 
-/// Time within which the store must report the state of the queue and the bots. After it, the
-/// rest is reported alone: a disk that hangs must not blind a monitor.
-const STORE_WITHIN: Duration = Duration::from_secs(2);
-
-/// Maximum number of bots that have series of their own, so that a hive with very many does not
-/// flood a monitor.
-const MAX_BOTS_WITH_SERIES: usize = 1_000;
-
 const STATUSES: [BotStatus; 7] = [
     BotStatus::Offline,
     BotStatus::Starting,
@@ -90,7 +82,7 @@ impl OperationsApi {
         out.gauge(&table::READY, u64::from(self.can_commit().await));
         out.gauge(&table::STORE_QUEUE_LIMIT, u64::from(config.store.queue_max));
         let mut depths = Vec::new();
-        match tokio::time::timeout(STORE_WITHIN, self.stored()).await {
+        match tokio::time::timeout(config.telemetry.metrics_timeout, self.stored()).await {
             Ok(Ok(Stored {
                 queue,
                 bots,
@@ -98,7 +90,7 @@ impl OperationsApi {
                 followers,
             })) => {
                 queue_readings(&queue, &mut out);
-                bot_readings(&bots, &mut out);
+                bot_readings(&bots, config.telemetry.metrics_max_bots, &mut out);
                 out.gauge(&table::STORE_EVENTS, events.head);
                 out.gauge(&table::STORE_EVENTS_BYTES, events.bytes);
                 follower_readings(&followers, &mut out);
@@ -148,7 +140,7 @@ fn queue_readings(queue: &QueueStatus, out: &mut Exposition) {
     out.number::<&str>(&table::QUEUE_OLDEST, [], oldest.as_secs_f64());
 }
 
-fn bot_readings(bots: &[Bot], out: &mut Exposition) {
+fn bot_readings(bots: &[Bot], max: u32, out: &mut Exposition) {
     // Statuses that no bot has are reported as 0.
     let mut by_status: BTreeMap<&str, u64> = STATUSES.map(|status| (name(status), 0)).into();
     for bot in bots {
@@ -161,7 +153,7 @@ fn bot_readings(bots: &[Bot], out: &mut Exposition) {
         .iter()
         .filter(|bot| bot.desired == BotDesired::Launched);
     out.gauge(&table::BOTS_LAUNCHED, launched.count() as u64);
-    for bot in bots.iter().take(MAX_BOTS_WITH_SERIES) {
+    for bot in bots.iter().take(max as usize) {
         let id = bot.id.as_str().to_owned();
         let up = matches!(
             bot.status,

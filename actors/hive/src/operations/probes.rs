@@ -10,10 +10,11 @@ use tokio::{
 
 use super::OperationsApi;
 
-/// Interval at which a writer that is being restarted is asked again.
+/// Interval at which a writer that is being restarted is asked again. Fixed: short enough
+/// that nobody waits for it, and each look costs little.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Time for which a successful write of a page is assumed to be repeatable: anybody may call the
-/// probe, and each check costs a sync of the disk.
+/// probe, and each check costs a sync of the disk. Fixed: probes come every second or more rarely.
 const BELIEVED_FOR: Duration = Duration::from_millis(500);
 
 /// Time at which a probe last wrote a page.

@@ -23,6 +23,15 @@ use super::{
     target::{Scope, TargetHost, TargetUrl},
 };
 
+/// Time for which an unused connection is kept. Fixed: less than servers commonly keep theirs; one
+/// that was closed is made again.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for a look-up. Fact: resolv.conf(5): the resolver itself waits 5 s for an answer.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for a connection, for users that have no setting of their own. Fixed: the deadline of the
+/// whole exchange, which is a setting, holds as well.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Headers that belong to the connection and the framing of the message (RFC 9110, 7.6.1 and
 /// 10.1.1; RFC 9112, 6): callers cannot set them.
 const RESERVED_HEADERS: [&str; 11] = [
@@ -75,10 +84,10 @@ impl Default for OutgoingOptions {
     fn default() -> Self {
         Self {
             user_agent: concat!("deia/", env!("CARGO_PKG_VERSION")).to_owned(),
-            idle_timeout: Duration::from_secs(30),
+            idle_timeout: IDLE_TIMEOUT,
             max_idle_per_host: 8,
-            lookup_timeout: Duration::from_secs(5),
-            connect_timeout: Duration::from_secs(10),
+            lookup_timeout: LOOKUP_TIMEOUT,
+            connect_timeout: CONNECT_TIMEOUT,
             max_headers: 100,
         }
     }

@@ -15,11 +15,13 @@ const SYMMETRIC: &str = "whsec_";
 const PRIVATE: &str = "whsk_";
 const PUBLIC: &str = "whpk_";
 
-/// Bytes that a symmetric secret may have.
+/// Bytes that a symmetric secret may have. Fact: the specification of Standard Webhooks.
 const SYMMETRIC_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 /// Bytes of a new symmetric secret: those of the hash, beyond which more add nothing.
+/// Fact: FIPS 180-4: SHA-256 gives 32 bytes.
 const NEW_SYMMETRIC_BYTES: usize = 32;
-/// Bytes of the seed of an Ed25519 key (RFC 8032, 5.1.5), and of its public key.
+/// Bytes of the seed of an Ed25519 key (RFC 8032, 5.1.5), and of its public key. Fact:
+/// RFC 8032, 5.1.5.
 const ED25519_BYTES: usize = 32;
 
 /// A secret that deliveries to an endpoint are signed with.

@@ -10,13 +10,15 @@ use url::{Host, Url};
 use super::{refusal::RefusalReason, target::TargetHost};
 
 /// Bytes that a URL may have; longer ones are refused by servers and proxies in practice
-/// (RFC 9110, 4.1, asks for 8,000 at least, which no receiver here needs).
+/// (RFC 9110, 4.1, asks for 8,000 at least, which no receiver here needs). Fact: RFC
+/// 9110, 4.1, and the practice of servers.
 pub(super) const MAX_URL_BYTES: usize = 2_048;
 
 /// Characters that a label of a DNS name may have besides letters and digits.
 const IN_LABELS: [u8; 2] = [b'-', b'_'];
-/// Bytes of a label and of a name (RFC 1035, 2.3.4).
+/// Bytes of a label and of a name (RFC 1035, 2.3.4). Fact: RFC 1035, 2.3.4.
 const MAX_LABEL_BYTES: usize = 63;
+/// Bytes of a name. Fact: RFC 1035, 2.3.4: 255 octets on the wire.
 const MAX_NAME_BYTES: usize = 253;
 
 /// A URL whose text and meaning agree.

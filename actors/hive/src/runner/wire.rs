@@ -16,15 +16,18 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 
-/// Maximum number of descriptors of a start: standard output, standard error, the pipe for
-/// progress, and standard input if there is any.
+/// Maximum number of descriptors of a start: standard output, standard error, the pipe
+/// for progress, and standard input if there is any. Fact: the protocol between hive and
+/// runner.
 const MAX_FDS: usize = 4;
 
-/// Size of a request before its body: a tag and the length of the body.
+/// Size of a request before its body: a tag and the length of the body. Fact: the
+/// protocol between hive and runner.
 const HEAD_BYTES: usize = 5;
-/// Size of an answer in bytes.
+/// Size of an answer in bytes. Fact: the protocol between hive and runner.
 const ANSWER_BYTES: usize = 13;
 /// Maximum size of a request, above the kernel's limit for arguments and environment.
+/// Fact: execve(2), limits on size of arguments and environment.
 const MAX_BODY_BYTES: usize = 16 << 20;
 
 /// A program to start.

@@ -17,7 +17,8 @@ use super::{
     RETRY_AFTER, RETRY_ON_FULL_DISK, Scheduler, assign::Assignment, dispatcher::Dispatcher,
 };
 
-/// Limit of attempts to give back claims of unknown outcome.
+/// Limit of attempts to give back claims of unknown outcome. Fixed: a minute of a store
+/// that does not answer; the next start gives back the rest.
 const GIVE_BACK_TRIES: u32 = 300;
 
 /// Completed claims, reported to the scheduler.

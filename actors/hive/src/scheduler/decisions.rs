@@ -11,11 +11,11 @@ use deia_supervision::{Context, Recipient, StartError, child};
 use super::{assign::Ageing, capacity::CapacityTable, lanes::Lanes};
 use crate::dispatch::{BotAvailable, Capacity, Dispatch, Presence};
 
-/// Number of tasks that each bot works on at a time.
+/// Number of tasks that each bot works on at a time. Fixed: of a benchmark.
 const SLOTS: u32 = 4;
-/// Number of tasks of one lane that are held.
+/// Number of tasks of one lane that are held. Fixed: of a benchmark.
 const WINDOW: usize = 2_048;
-/// Maximum number of tasks in a claim.
+/// Maximum number of tasks in a claim. Fixed: of a benchmark.
 const CLAIM_MAX: usize = 512;
 /// Ageing under which no task is old.
 const YOUNG: Ageing = Ageing {

@@ -62,7 +62,8 @@ enum Standing {
     Closed,
 }
 
-/// Number of checks after which a bot that takes nothing is forgotten.
+/// Number of checks after which a bot that takes nothing is forgotten. Fixed: bounds the
+/// memory for bots that are gone.
 const IDLE_LOOKS_MAX: u32 = 100;
 
 impl BotSlots {

@@ -17,7 +17,8 @@ use crate::{
     store_options::open_store,
 };
 
-/// Maximum size of the file of keys, in bytes.
+/// Maximum size of the file of keys, in bytes. Fixed: far above any real file, so that a
+/// wrong one does not fill the memory.
 const MAX_KEY_FILE_BYTES: u64 = 64 << 10;
 
 /// Outcome of sealing all secrets with a new key.

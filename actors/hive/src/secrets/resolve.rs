@@ -17,7 +17,8 @@ use rustix::fs::{Mode, OFlags};
 use super::{SealingKeys, SecretValue};
 use crate::host::descriptors;
 
-/// Maximum size of a secret, in bytes: the kernel allows 128 KiB in one variable.
+/// Maximum size of a secret, in bytes: the kernel allows 128 KiB in one variable. Fact:
+/// execve(2): MAX_ARG_STRLEN is 32 pages.
 const MAX_BYTES: u64 = 64 << 10;
 
 /// The reason why a program does not get one of its secrets. The value is not in it.

@@ -14,9 +14,13 @@ use ring::{
     rand::{SecureRandom, SystemRandom},
 };
 
+/// Number of the format. Fact: the format of sealed secrets (AES-256-GCM).
 const FORMAT: u8 = 1;
+/// Bytes of a key. Fact: the format of sealed secrets (AES-256-GCM).
 const KEY_BYTES: usize = 32;
+/// Bytes of the id of a key. Fact: the format of sealed secrets (AES-256-GCM).
 const ID_BYTES: usize = 4;
+/// Bytes before the sealed text. Fact: the format of sealed secrets (AES-256-GCM).
 const HEAD_BYTES: usize = 1 + ID_BYTES + NONCE_LEN;
 /// First lines of the file of keys.
 const PREAMBLE: &str = "\

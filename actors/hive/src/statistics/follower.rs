@@ -8,7 +8,8 @@ use deia_ledger::{
 use deia_model::Position;
 
 /// Maximum number of events that are counted at once. Nothing of an event is kept in memory, so
-/// that this is only a matter of how long one read takes: some milliseconds.
+/// that this is only a matter of how long one read takes: some milliseconds. Fixed: bounds one
+/// step, so that others get their turn; the whole has no limit here.
 const PAGE_EVENTS: NonZero<u32> = NonZero::<u32>::MIN.saturating_add(19_999);
 
 /// Counts events of tasks by hour, type and bot.

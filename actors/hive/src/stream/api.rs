@@ -15,9 +15,11 @@ use super::{
 };
 use crate::{HiveError, lifecycle::Lifecycle, mode::CurrentLevel, subsystem::Deps};
 
-/// Time for which a client waits for a hive that starts.
+/// Time for which a client waits for a hive that starts. Fixed: clients connect again by
+/// themselves.
 const START_WAIT: Duration = Duration::from_secs(5);
-/// Clients that read the log at a time.
+/// Clients that read the log at a time. Fixed: the reads of clients that are behind must
+/// not crowd out others.
 const LOG_READS: usize = 1;
 
 /// The way to do without the live stream.

@@ -12,7 +12,7 @@ use crate::secrets::{SealError, SealingKeys};
 
 /// Purpose of the keys, which keeps them apart from those of the stored secrets.
 const PURPOSE: &str = "deia: ids of streamed events";
-/// Bytes of a position: its two numbers.
+/// Bytes of a position: its two numbers. Fact: the format of positions.
 const PLAIN_BYTES: usize = 16;
 
 /// Writer and reader of ids.

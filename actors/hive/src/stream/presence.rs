@@ -11,9 +11,11 @@ use tokio::time::Instant;
 use super::{hub::Hub, reader::Waker};
 use crate::lifecycle::{Lifecycle, State};
 
-/// Time for which clients wait for a reader that starts or restarts.
+/// Time for which clients wait for a reader that starts or restarts. Fixed: a reader is
+/// back within milliseconds.
 const START_WAIT: Duration = Duration::from_secs(2);
-/// Interval of checks meanwhile.
+/// Interval of checks meanwhile. Fixed: short enough that nobody waits for it, and each
+/// look costs little.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// State of the reader.

@@ -16,15 +16,20 @@ use deia_supervision::{Context, Handle};
 use super::{hub::Hub, ring::LoggedEvent};
 use crate::config::Settings;
 
-/// Maximum number of events that are read at once.
+/// Maximum number of events that are read at once. Fixed: bounds one step, so that others
+/// get their turn; the whole has no limit here.
 const PAGE_EVENTS: NonZero<u32> = NonZero::<u32>::MIN.saturating_add(1_999);
-/// Approximate maximum size of the texts of these events, in bytes.
+/// Approximate maximum size of the texts of these events, in bytes. Fixed: a buffer,
+/// whose size changes nothing that can be seen.
 const PAGE_BYTES: u64 = 1 << 20;
-/// Interval of checks of the log without a notice, because notices may be lost.
+/// Interval of checks of the log without a notice, because notices may be lost. Fixed:
+/// short enough that nobody waits for it, and each look costs little.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Time within which events are gathered and read together.
+/// Time within which events are gathered and read together. Fixed: each write costs a
+/// part of a commit, and nobody sees this delay.
 const GATHER: Duration = Duration::from_millis(20);
-/// Pause after a failure.
+/// Pause after a failure. Fixed: a fault is not tried in a loop, and its end is noticed
+/// soon.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Message that there is something to read: events, or a first client.

@@ -16,15 +16,18 @@ use super::{
 };
 use crate::HiveError;
 
-/// Maximum number of events that one client looks at before others get their turn.
+/// Maximum number of events that one client looks at before others get their turn. Fixed:
+/// bounds one step, so that others get their turn; the whole has no limit here.
 const BATCH_EVENTS: NonZero<u32> = NonZero::<u32>::MIN.saturating_add(499);
-/// Approximate maximum size of these events, in bytes.
+/// Approximate maximum size of these events, in bytes. Fixed: a buffer, whose size
+/// changes nothing that can be seen.
 const BATCH_BYTES: u64 = 256 << 10;
 const BATCH: Batch = Batch {
     events: BATCH_EVENTS.get() as usize,
     bytes: BATCH_BYTES as usize,
 };
-/// Pause before the log is asked again when the store is busy.
+/// Pause before the log is asked again when the store is busy. Fixed: a fault is not
+/// tried in a loop, and its end is noticed soon.
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// The events that a caller follows.

@@ -9,9 +9,10 @@ use std::{
 use deia_ledger::{CommitNotice, LaneStats};
 use deia_model::{Priority, QueueStatus, Rates, TaskType, Waits};
 
-/// Number of parts that the last minute is divided into.
+/// Number of parts that the last minute is divided into. Fact: the minute over which
+/// rates are taken has so many parts.
 const PARTS: usize = 6;
-/// Duration of a part.
+/// Duration of a part. Fact: a sixth of a minute.
 const PART: Duration = Duration::from_secs(10);
 
 /// Measures the throughput of the queue. Takes one short lock per commit.

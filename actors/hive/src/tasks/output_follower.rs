@@ -11,8 +11,11 @@ use tokio::time::sleep;
 use super::{TasksApi, outputs::never_begun};
 use crate::{HiveError, TaskOutput};
 
-/// Interval between the first looks at a task that is about to change, and the longest one.
+/// Interval between the first looks at a task that is about to change, and the longest
+/// one. Fixed: short enough that nobody waits for it, and each look costs little.
 const LOOK_FIRST: Duration = Duration::from_millis(20);
+/// Longest interval between two looks. Fixed: short enough that nobody waits for it, and
+/// each look costs little.
 const LOOK_LAST: Duration = Duration::from_secs(1);
 
 /// Start of a follower.

@@ -8,10 +8,12 @@ use tokio::{task::spawn_blocking, time::Instant};
 use super::TasksApi;
 use crate::{HiveError, TaskOutput};
 
-/// Maximum time from the start of a task to that of its program, or from the end of the program
-/// to the record of the task's end.
+/// Maximum time from the start of a task to that of its program, or from the end of the program to
+/// the record of the task's end. Fixed: a program starts, and an end is recorded, within
+/// milliseconds.
 const BETWEEN_WITHIN: Duration = Duration::from_secs(2);
-/// Interval between checks in that time.
+/// Interval between checks in that time. Fixed: short enough that nobody waits for it,
+/// and each look costs little.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl TasksApi {

@@ -17,19 +17,24 @@ use super::{TasksApi, meter::ThroughputMeter};
 use crate::{HiveError, statistics::history, subsystem::Deps};
 
 /// Number of tasks per page when many are changed at once; their commands share commits.
+/// Fixed: bounds one step, so that others get their turn; the whole has no limit here.
 const AT_ONCE: u32 = 500;
-/// Interval at which a drain checks for running tasks.
+/// Interval at which a drain checks for running tasks. Fixed: short enough that nobody
+/// waits for it, and each look costs little.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Maximum number of pages that one call processes. The remainder is reported.
+/// Maximum number of pages that one call processes. The remainder is reported. Fixed:
+/// bounds one step, so that others get their turn; the whole has no limit here.
 const PAGES_MAX: usize = 2_000;
 
 /// Name of the whole queue in events.
 const WHOLE: &str = "queue";
 
-/// Number of hours of history in the status of the queue.
+/// Number of hours of history in the status of the queue. Fact: the API, whose schema
+/// states it.
 const HISTORY_HOURS: u32 = 24;
 
-/// Maximum length of the reason of a pause or a suspension, in characters.
+/// Maximum length of the reason of a pause or a suspension, in characters. Fact: the API,
+/// whose schema states it.
 const REASON_MAX: usize = 1_024;
 
 /// Refuses a reason that is too long to be read.

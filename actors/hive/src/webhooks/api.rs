@@ -25,11 +25,6 @@ use super::{
 };
 use crate::{HiveError, access::AccessApi};
 
-/// Test deliveries at a time.
-const TESTS_MAX: usize = 8;
-/// Longest overlap of a rotation.
-const OVERLAP_MAX: Duration = Duration::from_secs(7 * 86_400);
-
 /// Interface to webhooks.
 #[derive(Clone)]
 pub struct WebhooksApi {
@@ -51,8 +46,10 @@ impl WebhooksApi {
         Self {
             ledger: shared.ledger.clone(),
             access: access.clone(),
+            tests: Arc::new(Semaphore::new(
+                shared.settings.get().webhooks.max_tests as usize,
+            )),
             shared,
-            tests: Arc::new(Semaphore::new(TESTS_MAX)),
         }
     }
 
@@ -238,7 +235,8 @@ impl WebhooksApi {
     /// for that time, or for `webhooks.secret_overlap`.
     ///
     /// # Errors
-    /// [`HiveError::NotFound`]; [`HiveError::Invalid`] if the overlap is longer than a week.
+    /// [`HiveError::NotFound`]; [`HiveError::Invalid`] if the overlap is longer than
+    /// `webhooks.secret_overlap_max`.
     pub async fn rotate(
         &self,
         who: &Principal,
@@ -246,10 +244,15 @@ impl WebhooksApi {
         overlap: Option<Duration>,
     ) -> Result<WebhookWithSecret, HiveError> {
         let before = self.stored(who, id).await?;
-        let configured = self.shared.settings.get().webhooks.secret_overlap;
-        let overlap = overlap.unwrap_or(configured);
-        if overlap > OVERLAP_MAX {
-            return Err(invalid("/overlap_seconds", "is more than 604800, a week"));
+        let config = self.shared.settings.get();
+        let overlap = overlap.unwrap_or(config.webhooks.secret_overlap);
+        let longest = config.webhooks.secret_overlap_max;
+        if overlap > longest {
+            let detail = format!(
+                "is more than {} (webhooks.secret_overlap_max)",
+                longest.as_secs()
+            );
+            return Err(invalid("/overlap_seconds", detail));
         }
         let mut keys = self.keys_of(id).await?;
         let ms = u64::try_from(overlap.as_millis()).unwrap_or(u64::MAX);

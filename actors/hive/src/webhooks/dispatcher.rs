@@ -35,15 +35,20 @@ const SCAN: EventScan = EventScan {
     max_bytes: 1 << 20,
     max_examined: 50_000,
 };
-/// Interval of looks at the store without a notice, because notices may be lost.
+/// Interval of looks at the store without a notice, because notices may be lost. Fixed:
+/// short enough that nobody waits for it, and each look costs little.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Interval at which the cursor is stored: each time costs a part of a commit.
+/// Interval at which the cursor is stored: each time costs a part of a commit. Fixed:
+/// each write costs a part of a commit, and nobody sees this delay.
 const SAVE_EVERY: Duration = Duration::from_millis(250);
 /// Pause between two reads of the log, so that a busy log is read in few, large pages.
+/// Fixed: each write costs a part of a commit, and nobody sees this delay.
 const GATHER: Duration = Duration::from_millis(2);
-/// Pause after a failure.
+/// Pause after a failure. Fixed: a fault is not tried in a loop, and its end is noticed
+/// soon.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Shortest time between two reads of all endpoints.
+/// Shortest time between two reads of all endpoints. Fixed: each write costs a part of a
+/// commit, and nobody sees this delay.
 const RELOAD_EVERY: Duration = Duration::from_millis(20);
 
 /// Reads events and pushes them to the feeds of the endpoints that they match.

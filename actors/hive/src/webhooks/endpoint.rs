@@ -42,11 +42,14 @@ use super::{
 };
 use crate::config::WebhookSettings;
 
-/// Pause after all places of deliveries were taken.
+/// Pause after all places of deliveries were taken. Fixed: a fault is not tried in a
+/// loop, and its end is noticed soon.
 const PERMIT_AFTER: Duration = Duration::from_millis(10);
-/// Pause until the dispatcher has read a change of the endpoint.
+/// Pause until the dispatcher has read a change of the endpoint. Fixed: a fault is not
+/// tried in a loop, and its end is noticed soon.
 const CHANGE_AFTER: Duration = Duration::from_millis(20);
-/// Pause after a failure of the store.
+/// Pause after a failure of the store. Fixed: a fault is not tried in a loop, and its end
+/// is noticed soon.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Message that there may be work: events, deliveries that are due, a replay, new settings.

@@ -13,7 +13,8 @@ use arc_swap::ArcSwap;
 use deia_ledger::StoredWebhook;
 use deia_model::{EndpointFilter, Event, Position, Timestamp};
 
-/// Events that wait in memory for one endpoint.
+/// Events that wait in memory for one endpoint. Fixed: bounds the memory; the log has the
+/// rest.
 const BUFFER_MAX: usize = 256;
 
 /// An endpoint as its actor needs it.

@@ -20,9 +20,8 @@ use crate::{
     },
 };
 
-/// Names that are looked up at a time, for all endpoints.
-const LOOKUPS: usize = 16;
-/// Size of the head of a response that is accepted, in bytes.
+/// Size of the head of a response that is accepted, in bytes. Fact: RFC 9110, 5.4: a
+/// client limits the fields that it processes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// Returns what the settings let endpoints reach.
@@ -87,7 +86,7 @@ impl Sender {
                 max_idle_per_host: 64,
                 ..OutgoingOptions::default()
             };
-            let lookup = Arc::new(SystemLookup::new(LOOKUPS));
+            let lookup = Arc::new(SystemLookup::new(config.webhooks.lookups.into()));
             OutgoingClient::new(policy(), options, tls, lookup).map_err(|error| failed(&error))
         };
         let client = self.client.get_or_try_init(make).await?;

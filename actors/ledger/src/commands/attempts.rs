@@ -185,6 +185,16 @@ pub struct ExtendLeases {
     pub expires_after: Duration,
 }
 
+/// Makes a lease that ends with its bot one that expires by time: the attempt goes on without the
+/// bot and without the hive. Replies `true` if the lease is in force.
+#[derive(Clone, Debug)]
+pub struct HoldLease {
+    /// The lease.
+    pub lease: HeldLease,
+    /// Time after which it expires.
+    pub expires_after: Duration,
+}
+
 /// A running attempt under a lease that expires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldAttempt {
@@ -200,6 +210,7 @@ pub struct HeldAttempt {
     pub cancelled: Option<String>,
 }
 
+ledger_command!(HoldLease, Command::HoldLease, bool, Reply::Done(n) => n > 0);
 ledger_command!(ExtendLeases, Command::ExtendLeases, Vec<bool>, Reply::Extended(held) => held);
 
 /// The lease of an attempt, as its holder knows it.

@@ -37,6 +37,7 @@ pub struct Snapshot {
     pub sum: f64,
 }
 
+/// Nanoseconds of a second. Fact: the definition of the unit.
 const BILLION: f64 = 1e9;
 
 impl Histogram {

@@ -15,6 +15,7 @@ pub(crate) mod erasure;
 pub(crate) mod external;
 pub(crate) mod followers;
 mod handles;
+pub(crate) mod leases;
 pub(crate) mod messages;
 pub(crate) mod mode;
 mod notices;
@@ -170,11 +171,14 @@ suite! { $
         duplicates_count_towards_no_limit,
         the_oldest_answers_of_a_submitter_are_deleted,
     }
-    attempts {
-        a_task_is_claimed_once,
+    leases {
         lease_that_is_not_extended_expires,
         lease_is_extended_by_its_holder_only,
         leases_that_expire_are_not_released_with_their_bot,
+        a_lease_that_is_held_outlives_its_bot,
+    }
+    attempts {
+        a_task_is_claimed_once,
         claim_for_a_bot_that_was_stopped_meanwhile_leaves_the_task,
         a_completion_is_recorded_exactly_once,
         a_stale_lease_changes_nothing,

@@ -317,6 +317,12 @@ impl SchedulerReads for SqliteStore {
             .read(move |db| read::bots_with_running_tasks(db, node))
     }
 
+    fn bots_with_attempts(&self) -> BoxFuture<'_, Result<Vec<BotName>, StoreError>> {
+        let node = self.options.node;
+        self.internal_readers
+            .read(move |db| read::bots_with_attempts(db, node))
+    }
+
     fn prunable(&self, from: i64) -> BoxFuture<'_, Result<Prunable, StoreError>> {
         let retention = self.options.policy.retention;
         self.internal_readers

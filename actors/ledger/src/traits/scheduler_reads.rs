@@ -46,8 +46,11 @@ pub trait SchedulerReads: Send + Sync + 'static {
     /// Returns running tasks to be cancelled, with the bots that hold them.
     fn cancelling(&self) -> BoxFuture<'_, Result<Vec<Cancelling>, StoreError>>;
 
-    /// Returns bots that hold tasks according to the store.
+    /// Returns bots that hold tasks according to the store, under leases that end with the bot.
     fn bots_with_running_tasks(&self) -> BoxFuture<'_, Result<Vec<BotName>, StoreError>>;
+
+    /// Returns bots that hold tasks according to the store, under leases of any kind.
+    fn bots_with_attempts(&self) -> BoxFuture<'_, Result<Vec<BotName>, StoreError>>;
 
     /// Returns tasks past their retention, examining some thousands of tasks after
     /// `from`, which are old enough for that.

@@ -10,9 +10,10 @@ use utoipa::openapi::{
 use super::{Bot, BotSpec};
 use crate::{BotName, Violation};
 
-/// Number of labels of a bot at most.
+/// Number of labels of a bot at most. Fact: the API, whose schema states it.
 const MAX_LABELS: usize = 32;
-/// Longest key, and longest value, of a label, in characters.
+/// Longest key, and longest value, of a label, in characters. Fact: the API, whose schema
+/// states it.
 const MAX_LABEL: usize = 63;
 
 /// A selection of bots.

@@ -4,16 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::Violation;
 
-/// Smallest limit of memory, in bytes: less than any program needs.
+/// Smallest limit of memory, in bytes: less than any program needs. Fact: the API, whose
+/// schema states it.
 const MIN_MEMORY_BYTES: u64 = 1 << 20;
 /// Smallest limit of descriptors: the standard streams, progress, and the files that a
-/// program is loaded from.
+/// program is loaded from. Fact: the API, whose schema states it.
 const MIN_DESCRIPTORS: u64 = 16;
 
 /// Limits of the resources of each attempt: of its program and all that this has started.
 /// Memory, processor time and processes are measured from time to time
 /// (`bots.measure_every`), so a peak that is shorter can be missed. The attempt that is
-/// found over a limit is ended.
+/// found over a limit is ended. The program of a `worker` serves all attempts, so the limits
+/// are those of the program: it is ended and started again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BotLimits {
@@ -22,7 +24,8 @@ pub struct BotLimits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1_048_576)]
     pub memory_bytes: Option<u64>,
-    /// Processor time that they may use, in seconds.
+    /// Processor time that they may use, in seconds; for a `worker`, since the oldest of its
+    /// running attempts began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     pub cpu_seconds: Option<u64>,

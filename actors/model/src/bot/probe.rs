@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::Violation;
 
-/// Longest time between two probes, in seconds: an hour.
+/// Longest time between two probes, in seconds: an hour. Fact: the API, whose schema
+/// states it.
 const MAX_SECONDS: u64 = 3_600;
-/// Number of failures in a row at most.
+/// Number of failures in a row at most. Fact: the API, whose schema states it.
 const MAX_FAILURES: u32 = 100;
-/// Longest path of an HTTP probe, in characters.
+/// Longest path of an HTTP probe, in characters. Fact: the API, whose schema states it.
 const MAX_PATH: usize = 1_024;
-/// Number of words of a command at most.
+/// Number of words of a command at most. Fact: the API, whose schema states it.
 const MAX_WORDS: usize = 64;
 
 /// A probe of a bot, for programs that serve at the bot's port: one of `tcp`, `http_path`

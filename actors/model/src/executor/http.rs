@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::service::{self, AUTHORIZATION, ServiceHeaders, ServiceUrl};
 use crate::Violation;
 
-/// Longest `timeout_ms`: a day.
+/// Longest `timeout_ms`: a day. Fact: the API, whose schema states it.
 const MAX_TIMEOUT_MS: u64 = 86_400_000;
 
 /// A service that is sent each task in a POST request, and answers with the result. With

@@ -8,11 +8,19 @@ use serde_json::Value;
 use super::service::{self, ServiceHeaders, ServiceUrl};
 use crate::Violation;
 
+/// Maximum length of the name of a model, in characters. Fact: the API, whose schema
+/// states it.
 const MAX_MODEL: usize = 256;
+/// Maximum length of the system prompt, in characters. Fact: the API, whose schema states
+/// it.
 const MAX_SYSTEM: usize = 262_144;
+/// Maximum number of tokens of an answer. Fact: the API, whose schema states it.
 const MAX_TOKENS: u64 = 100_000_000;
+/// Maximum price of a million tokens, in cents. Fact: the API, whose schema states it.
 const MAX_PRICE: f64 = 1_000_000_000.0;
+/// Maximum number of further parameters. Fact: the API, whose schema states it.
 const MAX_PARAMETERS: usize = 64;
+/// Maximum size of these parameters, in bytes. Fact: the API, whose schema states it.
 const MAX_PARAMETER_BYTES: usize = 64 << 10;
 
 /// Fields of a request that deia sets itself, or that would ask for tools.

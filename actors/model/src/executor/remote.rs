@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Violation;
 
-/// Range of the interval of heartbeats, in seconds.
+/// Range of the interval of heartbeats, in seconds. Fact: the API, whose schema states
+/// it.
 const HEARTBEAT_SECONDS: std::ops::RangeInclusive<u64> = 1..=3_600;
 
 /// Workers that lease tasks over HTTP (`POST /api/v1/bots/{id}/lease`), from anywhere, and

@@ -4,6 +4,7 @@ use crate::{ApiKey, WebSessionCookie};
 
 /// Returns whether the text contains an API key or the cookie of a web session.
 pub(crate) fn holds_key(text: &str) -> bool {
+    /// Length of a cookie, in bytes. Fact: the format of cookies.
     const COOKIE_BYTES: usize = "web_session_".len() + 26 + ".".len() + 43;
     let is_cookie = |at: usize| {
         let cookie = text.get(at..at + COOKIE_BYTES);

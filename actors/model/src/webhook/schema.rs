@@ -15,7 +15,8 @@ use utoipa::{
 use super::violations::{MAX_HEADER_NAME, MAX_HEADER_VALUE, MAX_HEADERS, MAX_OWNER, MAX_TEXT};
 use crate::Action;
 
-/// Maximum length of a URL, in characters and in bytes.
+/// Maximum length of a URL, in characters and in bytes. Fact: the API, whose schema
+/// states it.
 pub(crate) const MAX_URL: usize = 2_048;
 
 /// An absolute https or http URL without user name, fragment, blanks, controls and

@@ -5,17 +5,30 @@ use std::collections::BTreeMap;
 use super::{NewWebhook, SignatureScheme, WebhookChange, WebhookSpec};
 use crate::{Action, ExternalAction, Violation};
 
+/// Maximum number of entries of a list. Fact: the API, whose schema states it.
 const MAX_LIST: usize = 64;
+/// Maximum number of headers. Fact: the API, whose schema states it.
 pub(crate) const MAX_HEADERS: usize = 16;
+/// Maximum length of the name of a header, in characters. Fact: the API, whose schema
+/// states it.
 pub(crate) const MAX_HEADER_NAME: usize = 64;
+/// Maximum length of the value of a header, in characters. Fact: the API, whose schema
+/// states it.
 pub(crate) const MAX_HEADER_VALUE: usize = 1_024;
+/// Maximum length of a description, in characters. Fact: the API, whose schema states it.
 const MAX_DESCRIPTION: usize = 200;
+/// Maximum number of schemes of signatures: there are two. Fact: the API, whose schema
+/// states it.
 const MAX_SIGNATURES: usize = 2;
+/// Maximum length of any other text, in characters. Fact: the API, whose schema states
+/// it.
 pub(super) const MAX_TEXT: usize = 128;
-/// Maximum length of the name of a user: a token adds the name of its issuer (32), a colon and
-/// up to 200 characters.
+/// Maximum length of the name of a user: a token adds the name of its issuer (32), a colon and up
+/// to 200 characters. Fact: the API, whose schema states it.
 pub(super) const MAX_OWNER: usize = 32 + 1 + 200;
+/// Maximum number of deliveries at a time. Fact: the API, whose schema states it.
 const MAX_CONCURRENCY: u32 = 64;
+/// Maximum number of deliveries a second. Fact: the API, whose schema states it.
 const MAX_RATE: u32 = 100_000;
 
 /// Headers that HTTP, the specification of webhooks or the hive itself use.

@@ -17,7 +17,8 @@ use jiff::Timestamp;
 use super::{HERE, SlotId};
 use crate::status::ArbiterStatus;
 
-/// Shortest time over which the busy share of an arbiter is taken.
+/// Shortest time over which the busy share of an arbiter is taken. Fixed: of the library,
+/// which has no settings.
 const SHARE_OVER: Duration = Duration::from_secs(1);
 
 pub(crate) struct ArbiterSlot {

@@ -15,11 +15,15 @@ use crate::{
     supervisor::handle::SupervisorHandle,
 };
 
-/// Default limit of the time for which a child may block its arbiter.
+/// Default limit of the time for which a child may block its arbiter. Fixed: of the
+/// library, which has no settings.
 const WATCHDOG: Duration = Duration::from_secs(10);
 
-/// Default limit of replacements of blocked arbiters in each group.
+/// Default limit of replacements of blocked arbiters in each group. Fixed: of the
+/// library, which has no settings.
 const REPLACEMENTS: u32 = 10;
+/// Default time within which they are counted. Fixed: of the library, which has no
+/// settings.
 const REPLACEMENTS_WITHIN: Duration = Duration::from_secs(3_600);
 
 /// Declaration of a supervisor and all that is below it.

@@ -15,6 +15,7 @@ use crate::{
 };
 
 /// Number of requests that may wait at a supervisor; senders of more wait for room.
+/// Fixed: of the library, which has no settings.
 pub(crate) const REQUEST_QUEUE: usize = 256;
 
 pub(crate) type Reply<T> = oneshot::Sender<T>;

@@ -12,7 +12,7 @@ use super::{
 use crate::{control::Control, record::ChildId, spec::Shutdown, state::ChildState};
 
 /// Time beyond its time-out that a child on another arbiter may take to report its end before it is
-/// given up as stuck.
+/// given up as stuck. Fixed: of the library, which has no settings.
 const REPORT_WITHIN: Duration = Duration::from_secs(5);
 
 impl Supervisor {

@@ -19,9 +19,11 @@ use crate::{
 };
 
 /// Number of turns after which a waiting source gets the next turn, however busy the others are.
+/// Fixed: bounds one turn; it was measured, and the figures of docs/PERFORMANCE.md hold with it.
 const PATIENCE: u32 = 32;
 
-/// Delay that is longer than any wait, but short enough to be added to a time.
+/// Delay that is longer than any wait, but short enough to be added to a time. Fact: far
+/// within the range of the clock.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// Returns `now + delay`, however long `delay` is.

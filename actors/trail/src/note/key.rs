@@ -11,9 +11,9 @@ use ring::{
 use super::Signature;
 use crate::hash::of_two;
 
-/// Type of Ed25519 signatures of notes.
+/// Type of Ed25519 signatures of notes. Fact: C2SP signed-note.
 const NOTE: u8 = 0x01;
-/// Type of timestamped Ed25519 cosignatures of checkpoints.
+/// Type of timestamped Ed25519 cosignatures of checkpoints. Fact: C2SP tlog-cosignature.
 const COSIGNATURE: u8 = 0x04;
 /// Beginning of the text of a private key.
 const PRIVATE: &str = "PRIVATE+KEY+";

@@ -10,7 +10,8 @@ use crate::{
     hash::{Hash, of_two},
 };
 
-/// Bytes that are read at a time.
+/// Bytes that are read at a time. Fixed: bounds one step, so that others get their turn;
+/// the whole has no limit here.
 const WINDOW: usize = 256 << 10;
 
 /// A file of details, with its header.

@@ -15,7 +15,8 @@ use rustix::{
     io::Errno,
 };
 
-/// Number of directories that stay open.
+/// Number of directories that stay open. Fixed: bounds the memory; what is forgotten is
+/// read again.
 const OPEN_MAX: usize = 8;
 
 /// Reason why a file is not read.

@@ -15,15 +15,20 @@ use crate::{
     note::{MAX_NOTE_BYTES, Note, Signature, VerifierKey},
 };
 
-/// Maximum length of a line of the history: a note in which every byte is escaped.
+/// Maximum length of a line of the history: a note in which every byte is escaped. Fact:
+/// the format of the file.
 const MAX_LINE: usize = 6 * MAX_NOTE_BYTES;
-/// Maximum size of the list of keys, in bytes.
+/// Maximum size of the list of keys, in bytes. Fixed: far above any real file, so that a
+/// wrong one does not fill the memory.
 const MAX_KEYS_BYTES: u64 = 64 << 10;
-/// Maximum number of keys.
+/// Maximum number of keys. Fixed: far above any real file, so that a wrong one does not
+/// fill the memory.
 const MAX_KEYS: usize = 64;
-/// Bytes of the signature of a witness: a time, and the signature over it.
+/// Bytes of the signature of a witness: a time, and the signature over it. Fact: C2SP
+/// tlog-cosignature.
 const COSIGNATURE_BYTES: usize = 72;
-/// Bytes of the history that are read at a time.
+/// Bytes of the history that are read at a time. Fixed: bounds one step, so that others
+/// get their turn; the whole has no limit here.
 const CHUNK: usize = 256 << 10;
 
 /// The keys that signatures can be verified with.

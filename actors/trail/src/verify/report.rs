@@ -5,9 +5,11 @@ use std::fmt;
 use deia_model::Position;
 use serde::{Deserialize, Serialize};
 
-/// Maximum number of faults that are kept; more are counted.
+/// Maximum number of faults that are kept; more are counted. Fixed: keeps messages
+/// readable.
 pub const MAX_FAULTS: usize = 100;
-/// Maximum number of notes that are kept; more are counted.
+/// Maximum number of notes that are kept; more are counted. Fixed: keeps messages
+/// readable.
 pub const MAX_NOTES: usize = 100;
 
 /// The kind of a fault.

@@ -9,7 +9,7 @@ use deia_model::Position;
 
 use crate::entry::{Entry, canonical};
 
-/// Hexadecimal digits of a hash.
+/// Hexadecimal digits of a hash. Fact: FIPS 180-4: SHA-256 gives 32 bytes.
 pub(super) const HASH_DIGITS: usize = 64;
 
 /// The fields of an entry that verification needs.
@@ -112,7 +112,9 @@ struct Scanner<'e> {
     beyond_ascii: bool,
 }
 
+/// A word of bytes that are 1. Fact: the arithmetic of bytes in a word.
 const ONES: u64 = u64::MAX / 255;
+/// A word of bytes whose high bits are set. Fact: the arithmetic of bytes in a word.
 const HIGHS: u64 = ONES << 7;
 
 /// Marks bytes that are zero. The lowest mark is right, those above it may not be.

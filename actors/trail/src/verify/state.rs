@@ -13,9 +13,10 @@ use super::{
 };
 use crate::{checkpoint::SignedCheckpoint, note::VerifierKey, tile::TILE_WIDTH};
 
-/// Version of the form of a state.
+/// Version of the form of a state. Fact: the format of saved states.
 const VERSION: u32 = 1;
-/// Maximum number of targets with erased details whose record is still looked for.
+/// Maximum number of targets with erased details whose record is still looked for. Fixed:
+/// bounds the memory.
 const ERASED_MAX: usize = 262_144;
 
 /// The part of a verification that is under way.

@@ -13,9 +13,10 @@ use crate::{
     tile::{TileId, TileKind},
 };
 
-/// Maximum depth of the directories of a level.
+/// Maximum depth of the directories of a level. Fact: C2SP tlog-tiles: each directory
+/// stands for three digits of an index.
 const DEPTH: usize = 7;
-/// Maximum number of tiles whose incomplete forms are compared.
+/// Maximum number of tiles whose incomplete forms are compared. Fixed: bounds the memory.
 const FORMS_MAX: usize = 65_536;
 
 /// Numbers as sorted, disjoint, half-open ranges.

@@ -20,13 +20,15 @@ use crate::{
     tile::{TILE_WIDTH, TileId, TileKind},
 };
 
-/// Maximum size of a hash tile, in bytes.
+/// Maximum size of a hash tile, in bytes. Fact: C2SP tlog-tiles.
 pub(super) const MAX_TILE_BYTES: u64 = 32 * TILE_WIDTH as u64;
-/// Maximum size of an entry bundle, in bytes.
+/// Maximum size of an entry bundle, in bytes. Fact: C2SP tlog-tiles.
 pub(super) const MAX_BUNDLE_BYTES: u64 = 65_537 * TILE_WIDTH as u64;
-/// Number of tiles that are kept.
+/// Number of tiles that are kept. Fixed: bounds the memory; what is forgotten is read
+/// again.
 const KEPT: usize = 256;
-/// Levels of tiles that a tree can have.
+/// Levels of tiles that a tree can have. Fact: 256 to the power of 8 is all that 64 bits
+/// can count.
 pub(super) const LEVELS: u8 = 8;
 
 /// Fault of the file of a tile.

@@ -17,7 +17,8 @@ use crate::{
     tile::{TILE_WIDTH, TileId, TileKind},
 };
 
-/// Bundles that a thread checks before results are put together.
+/// Bundles that a thread checks before results are put together. Fixed: bounds one step,
+/// so that others get their turn; the whole has no limit here.
 const BATCH: usize = 32;
 
 impl Verifier {

@@ -23,8 +23,10 @@ use super::{
 use crate::{Client, ClientError};
 
 /// Longest piece of output in one request, in bytes: far below any limit of bodies, escaped too.
+/// Fixed: of the client library, whose callers do not depend on it.
 const PIECE: usize = 1 << 20;
-/// Pause before a heartbeat that got no answer is repeated.
+/// Pause before a heartbeat that got no answer is repeated. Fixed: of the client library,
+/// whose callers do not depend on it.
 const BEAT_AGAIN: Duration = Duration::from_millis(500);
 
 /// A task at a worker. Cheap to clone.

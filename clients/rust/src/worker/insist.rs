@@ -6,9 +6,11 @@ use tokio::time::sleep;
 
 use crate::ClientError;
 
-/// First pause; each further one is twice as long.
+/// First pause; each further one is twice as long. Fixed: of the client library, whose
+/// callers do not depend on it.
 const FIRST: Duration = Duration::from_millis(100);
 /// Longest pause, unless the hive names one: well below three of its default heartbeats.
+/// Fixed: of the client library, whose callers do not depend on it.
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// Returns whether the same request may succeed later. A proxy before a hive that restarts

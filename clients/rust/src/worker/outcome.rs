@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use deia_model::{CompletionReport, FailureClass, FailureReport, LeasedTask};
 
-/// Longest reason of a failure, in characters: that of [`FailureReport`].
+/// Longest reason of a failure, in characters: that of [`FailureReport`]. Fact: the API,
+/// whose schema states it.
 const MAX_REASON: usize = 10_000;
 
 /// The success of an attempt.

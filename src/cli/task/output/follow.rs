@@ -16,6 +16,7 @@ use crate::cli::{
 };
 
 /// Time within which a stream that broke off must go on: the hive may be restarting.
+/// Fixed: of the command line, which has no settings.
 const RESUMED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Shows a task's output through its attempts.

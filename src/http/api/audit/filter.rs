@@ -16,9 +16,9 @@ use crate::http::{
     context::RequestCtx,
 };
 
-/// Longest name or id in a filter, in characters.
+/// Longest name or id in a filter, in characters. Fact: the API, whose schema states it.
 const MAX_NAME: usize = 512;
-/// Longest text to search for, in characters.
+/// Longest text to search for, in characters. Fact: the API, whose schema states it.
 const MAX_TEXT: usize = 256;
 
 /// The parameter of the actor.

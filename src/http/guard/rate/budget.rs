@@ -26,10 +26,12 @@ type Taken = Result<StateSnapshot, NotUntil<<DefaultClock as Clock>::Instant>>;
 
 /// Budgets of addresses.
 pub(crate) const ADDRESSES: NonZeroU16 = NonZeroU16::MAX;
-/// Shared budgets of the callers beyond the maximum.
+/// Shared budgets of the callers beyond the maximum. Fixed: a table of fixed size, so
+/// that callers cannot make it grow.
 const REST: NonZeroU16 = NonZeroU16::MIN.saturating_add(4_095);
 
 /// The interval at which budgets are counted again while there seem to be too many.
+/// Fixed: short enough that nobody waits for it, and each look costs little.
 const COUNT_EVERY: Duration = Duration::from_millis(100);
 
 /// Budgets that callers share by their hash, in fixed memory.

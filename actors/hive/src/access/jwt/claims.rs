@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::token::{Token, TokenError};
 use crate::config::{IssuerSettings, JwtSettings};
 
-/// Maximum length of a user's name in a token, in bytes.
+/// Maximum length of a user's name in a token, in bytes. Fact: the API, whose schema
+/// states it.
 const MAX_USER_BYTES: usize = 200;
 /// Roles by power: of several roles in a token, the first in this order applies.
 const BY_POWER: [Role; 4] = [Role::Admin, Role::Operator, Role::Viewer, Role::External];
@@ -59,7 +60,8 @@ pub(super) fn check_times(
 /// Returns a NumericDate of RFC 7519, in milliseconds. A claim of another type is an error, not
 /// an absence.
 fn time(token: &Token<'_>, name: &'static str) -> Result<Option<i64>, TokenError> {
-    /// Upper limit, in the year 5138: distant enough, and safe from overflow.
+    /// Upper limit, in the year 5138: distant enough, and safe from overflow. Fact: RFC
+    /// 7519, 2: a NumericDate may be any number.
     const MOST: f64 = 1e11;
     match token.claims.get(name) {
         None => Ok(None),

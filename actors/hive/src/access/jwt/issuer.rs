@@ -24,7 +24,8 @@ use super::{
 };
 use crate::config::{IssuerSettings, JwtSettings};
 
-/// Maximum number of requests that wait for the keys of one issuer.
+/// Maximum number of requests that wait for the keys of one issuer. Fixed: they all wait
+/// for one answer; further ones are refused and come again.
 const MAX_WAITING: usize = 64;
 
 /// An issuer whose tokens are accepted.

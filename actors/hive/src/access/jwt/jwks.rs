@@ -13,11 +13,14 @@ use super::{
     token::TokenError,
 };
 
-/// Maximum number of keys of a set that are used.
+/// Maximum number of keys of a set that are used. Fixed: far above any real set, so that
+/// an issuer cannot fill the memory.
 const MAX_KEYS: usize = 100;
-/// Maximum length of a key's name in bytes.
+/// Maximum length of a key's name in bytes. Fixed: far above any real name, so that an
+/// issuer cannot fill the memory.
 pub(super) const MAX_KID_BYTES: usize = 256;
-/// Maximum length of an RSA modulus in bytes: 8192 bits.
+/// Maximum length of an RSA modulus in bytes: 8192 bits. Fact: ring verifies RSA keys of
+/// 2,048 to 8,192 bits.
 const MAX_MODULUS_BYTES: usize = 1024;
 
 /// Reason why a document is no set of keys.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::{algorithm::Algorithm, jwks::MAX_KID_BYTES, strict};
 
 /// Maximum length of a token in bytes. An actix-web server refuses longer headers anyway.
+/// Fact: RFC 9110, 5.4: a server limits the fields that it processes.
 pub const MAX_TOKEN_BYTES: usize = 8 << 10;
 
 /// Reason for refusing a token.

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use deia_model::{AddressRange, ApiKey, KeyGrant, KeyInfo, Role, Timestamp, User, Violation};
 
-/// Maximum number of addresses and ranges that a key may be restricted to.
+/// Maximum number of addresses and ranges that a key may be restricted to. Fact: the API,
+/// whose schema states it.
 const ALLOW_IPS_MAX: usize = 64;
+/// Maximum length of the name of a key, in characters. Fact: the API, whose schema states
+/// it.
 const NAME_MAX: usize = 128;
 /// Pointer to the addresses of a key in the body of a request.
 pub(super) const ALLOW_IPS: &str = "/allow_ips";

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use deia_model::{EventLevel, EventResult};
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// Maximum number of names that are remembered: with more, some are read again.
+/// Maximum number of names that are remembered: with more, some are read again. Fixed: a
+/// table of fixed size, so that callers cannot make it grow.
 const NAMES_MAX: usize = 65_536;
 
 const LEVELS: [EventLevel; 3] = [EventLevel::Info, EventLevel::Warning, EventLevel::Critical];

@@ -4,7 +4,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{BUNDLE, summary::HOUR_MS};
 
-/// Maximum number of rows that one transaction deletes from a table.
+/// Maximum number of rows that one transaction deletes from a table. Fixed: bounds one
+/// step, so that others get their turn; the whole has no limit here.
 const STEP: u64 = 20_000;
 
 /// Deletes the rows of the bundles before that of `end`, in small transactions. A repetition goes

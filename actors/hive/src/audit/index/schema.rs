@@ -10,10 +10,12 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig, params};
 
-/// Version of the tables. A file of another one is built again.
+/// Version of the tables. A file of another one is built again. Fact: the format of the
+/// index.
 const VERSION: i64 = 1;
 
-/// Maximum wait for another connection that holds the lock.
+/// Maximum wait for another connection that holds the lock. Fixed: another connection
+/// holds the lock for moments only.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 // An entry is either a row of `entries`, or it is in the summary of its bundle, so that a

@@ -2,10 +2,12 @@
 //! entry about a target, or that it has none.
 
 /// Bytes of a sketch: 16 bits for each of the 256 targets that a bundle has at most.
+/// Fact: the format of the index.
 pub(crate) const SKETCH_BYTES: usize = 512;
 /// Bits of a target. With 16 bits of room for each, about 1 in 1,700 bundles without the
-/// target is taken for one with it.
+/// target is taken for one with it. Fact: the format of the index.
 const PROBES: u32 = 8;
+/// Bits of a sketch. Fact: the format of the index.
 const BITS: u64 = 8 * SKETCH_BYTES as u64;
 
 /// A sketch of the targets of a bundle.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{glance::Glance, sketch::Sketch};
 
-/// Milliseconds of an hour.
+/// Milliseconds of an hour. Fact: the definition of the unit.
 pub(crate) const HOUR_MS: i64 = 3_600_000;
 
 /// The summary of a bundle.

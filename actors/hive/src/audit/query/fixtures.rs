@@ -14,7 +14,7 @@ use super::AuditReads;
 use crate::audit::index::{AuditIndex, Caught, Scope};
 
 pub(crate) const ORIGIN: &str = "deia.example/audit";
-/// Time of the first event.
+/// Time of the first event. Fixed: of tests.
 pub(crate) const EPOCH: i64 = 1_800_000_000_000;
 
 pub(crate) const ACTORS: [&str; 6] = ["deia", "b-1", "b-2", "ada", "bob", "eve"];

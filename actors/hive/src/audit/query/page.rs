@@ -18,9 +18,9 @@ use super::{
 };
 use crate::audit::index::{BUNDLE, Found, Glance, bundle_of, entry_in};
 
-/// Cost of reading a bundle: as much as looking at that many entries.
+/// Cost of reading a bundle: as much as looking at that many entries. Fixed: as measured.
 const BUNDLE_COST: usize = 30;
-/// Maximum number of damaged parts that a page names.
+/// Maximum number of damaged parts that a page names. Fixed: keeps messages readable.
 const UNREADABLE_MAX: usize = 16;
 
 /// The bounds of a page.

@@ -9,9 +9,11 @@ use crate::audit::index::{
     BUNDLE, BundleKey, BundleRow, EntryKey, EntryRow, IndexError, IndexView, Scanned,
 };
 
-/// Maximum number of rows that are read at a time.
+/// Maximum number of rows that are read at a time. Fixed: bounds one step, so that others
+/// get their turn; the whole has no limit here.
 const ROWS: usize = 128;
-/// Maximum number of sketches that are looked at at a time.
+/// Maximum number of sketches that are looked at at a time. Fixed: bounds one step, so
+/// that others get their turn; the whole has no limit here.
 const SKETCHES: usize = 1_024;
 
 /// Entries to look at, all in one bundle.

@@ -16,7 +16,8 @@ use crate::{
     dispatch::{BotAvailable, BotUnavailable, Capacity, Presence, SlotsFreed},
 };
 
-/// Heartbeats for which a bot with a fault is idle before its program is checked.
+/// Heartbeats for which a bot with a fault is idle before its program is checked. Fixed:
+/// the look costs some system calls, and a task shows as much.
 const IDLE_BEATS_BEFORE_A_LOOK: u32 = 5;
 
 impl BotActor {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, WrapFuture};
-use deia_ledger::{Apply, RecordEvents};
-use deia_model::{Action, NewEvent};
+use deia_ledger::{Apply, AttemptReport, RecordEvents};
+use deia_model::{Action, AttemptEnd, FailureClass, NewEvent};
 use deia_supervision::Context;
 
 use super::{AttemptKey, BotActor};
@@ -24,7 +24,15 @@ impl BotActor {
         let evidence = Evidence::of(result.end, result.class);
         let circuit = &self.gauges.circuit;
         match circuit.ended(key, evidence, &self.circuit_policy) {
-            Some(Change::Opened { hold }) => self.circuit_opened(hold, result, ctx),
+            Some(Change::Opened { hold }) => {
+                self.withdraw();
+                let opened = self.circuit_opened(hold, result.class, result.error.as_deref());
+                self.record(opened, ctx);
+                ctx.run_later(hold, |this, ctx| {
+                    this.widen_intake();
+                    this.report_capacity(ctx);
+                });
+            }
             Some(Change::Closed) => {
                 tracing::info!(bot = %self.name, "bot carries out tasks again; its circuit is closed");
                 self.record(
@@ -37,18 +45,38 @@ impl BotActor {
         }
     }
 
+    /// Counts the death of the bot once, whichever of its attempts caused it. Called as the bot
+    /// ends; its next incarnation finds the circuit open.
+    pub(super) fn judge_death(&self, deaths: &[AttemptReport]) {
+        let Some(report) = deaths.iter().find(|it| is_death(it.end)) else {
+            return;
+        };
+        let attempt = AttemptKey {
+            task: report.task,
+            number: report.attempt,
+        };
+        let circuit = &self.gauges.circuit;
+        if let Some(Change::Opened { hold }) =
+            circuit.ended(attempt, Evidence::Strike, &self.circuit_policy)
+        {
+            let error = report.error.as_deref();
+            let opened = self.circuit_opened(hold, report.failure_class, error);
+            self.clerk.note(opened);
+        }
+    }
+
+    /// Logs that the circuit is open. Returns the event.
     fn circuit_opened(
-        &mut self,
+        &self,
         hold: Duration,
-        result: &ExecutionResult,
-        ctx: &mut Context<Self>,
-    ) {
-        self.withdraw();
+        class: Option<FailureClass>,
+        error: Option<&str>,
+    ) -> NewEvent {
         let seen = self.gauges.circuit.seen();
         let failures = seen.as_ref().map_or(0, |circuit| circuit.failures);
         let rate = seen.as_ref().and_then(|circuit| circuit.rate);
         let hold_ms = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX);
-        let error = result.error.as_deref().map(deia_model::summary);
+        let error = error.map(deia_model::summary);
         tracing::warn!(
             bot = %self.name,
             failures_in_a_row = failures,
@@ -59,14 +87,10 @@ impl BotActor {
         );
         let details = serde_json::json!({
             "failures": failures, "rate": rate, "until": seen.and_then(|circuit| circuit.until),
-            "failure_class": result.class, "error": error,
+            "failure_class": class, "error": error,
         });
         let event = NewEvent::new(Action::BotCircuitOpened, "deia", self.name.as_str());
-        self.record(event.failure().details(details), ctx);
-        ctx.run_later(hold, |this, ctx| {
-            this.widen_intake();
-            this.report_capacity(ctx);
-        });
+        event.failure().details(details)
     }
 
     fn record(&self, event: NewEvent, ctx: &mut Context<Self>) {
@@ -78,4 +102,9 @@ impl BotActor {
             }
         }));
     }
+}
+
+/// Returns whether an attempt ended with its bot, and may have caused that.
+fn is_death(end: AttemptEnd) -> bool {
+    matches!(end, AttemptEnd::BotDied | AttemptEnd::Suspected)
 }

@@ -11,14 +11,15 @@ use tokio::sync::watch;
 use super::{AttemptKey, Begun, BotActor};
 use crate::bots::attempt::StopCause;
 
-/// Delay before a read of the attempts to take over that failed is repeated.
+/// Delay before a read of the attempts to take over that failed is repeated. Fixed: a
+/// fault is not tried in a loop, and its end is noticed soon.
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 impl BotActor {
     /// Takes over the attempts that an earlier incarnation or start of the hive left running. The
     /// bot offers nothing before.
     pub(super) fn take_over(&mut self, ctx: &mut Context<Self>) {
-        if self.executor.lease().is_none() {
+        if !self.executor.adopts() {
             return;
         }
         let (ledger, name) = (self.ledger.clone(), self.name.clone());

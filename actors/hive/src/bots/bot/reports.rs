@@ -12,7 +12,8 @@ use deia_supervision::Context;
 use super::{AttemptKey, BotActor};
 use crate::bots::{attempt::ExecutionResult, attempt_span::AttemptSpan};
 
-/// Delay before a report that the store refused is sent again.
+/// Delay before a report that the store refused is sent again. Fixed: a fault is not
+/// tried in a loop, and its end is noticed soon.
 const REPORT_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 impl BotActor {
@@ -33,12 +34,11 @@ impl BotActor {
         let mut reports = std::mem::take(&mut self.sending);
         self.return_suspects();
         reports.append(&mut self.reports);
-        if self.executor.is_pulled() {
-            // Their leases go on; the next incarnation takes them over.
-            self.attempts.clear();
-        }
+        // Their leases go on; the next incarnation takes them over.
+        let executor = &self.executor;
+        self.attempts.retain(|key, _| !executor.outlives(*key));
         let running = self.attempts.len();
-        reports.extend(self.attempts.drain().map(|(key, attempt)| {
+        let ended_with_the_bot = self.attempts.drain().map(|(key, attempt)| {
             let end = self.downfall.end_of(key, running);
             let error = match end {
                 AttemptEnd::BotDied | AttemptEnd::Suspected => {
@@ -51,7 +51,10 @@ impl BotActor {
                 ..ExecutionResult::bare(end, attempt.ran_for_ms())
             };
             report(key, attempt.lease, attempt.span, result)
-        }));
+        });
+        let ended_with_the_bot: Vec<_> = ended_with_the_bot.collect();
+        self.judge_death(&ended_with_the_bot);
+        reports.extend(ended_with_the_bot);
         reports
     }
 

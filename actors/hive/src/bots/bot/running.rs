@@ -16,7 +16,7 @@ use super::super::{
 /// An attempt at a task. The same task may come back to the bot while an
 /// earlier attempt at it still ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in super::super) struct AttemptKey {
+pub(crate) struct AttemptKey {
     pub(in super::super) task: TaskId,
     pub(in super::super) number: u32,
 }

@@ -42,6 +42,8 @@ fn each_end_gives_its_evidence() {
         (AttemptEnd::Failed, Some(Transport), Evidence::Strike),
         (AttemptEnd::Failed, None, Evidence::Strike),
         (AttemptEnd::Refused, Some(RateLimited), Evidence::Nothing),
+        (AttemptEnd::BotDied, None, Evidence::Strike),
+        (AttemptEnd::Suspected, None, Evidence::Nothing),
         (AttemptEnd::BotFault, None, Evidence::Nothing),
         (AttemptEnd::Cancelled, None, Evidence::Nothing),
         (AttemptEnd::GivenBack, None, Evidence::Nothing),

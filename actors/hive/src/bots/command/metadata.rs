@@ -10,6 +10,7 @@ use std::{
 use deia_model::Task;
 
 /// Maximum size of metadata in the environment, in bytes. The kernel allows 128 KiB a variable.
+/// Fact: execve(2): MAX_ARG_STRLEN is 32 pages.
 const MAX_IN_ENVIRONMENT: usize = 64 << 10;
 
 /// The way in which a program receives its metadata.

@@ -94,7 +94,8 @@ fn broken_off(ending: ProcessExit, execution_time_ms: u64) -> ExecutionResult {
     }
 }
 
-/// Maximum number of lines of standard error in the error of an attempt.
+/// Maximum number of lines of standard error in the error of an attempt. Fixed: keeps
+/// messages readable.
 const STDERR_LINES: usize = 5;
 
 /// Separator between the reason of an error and the program's standard error.

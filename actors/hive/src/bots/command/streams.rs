@@ -20,9 +20,11 @@ use crate::bots::{
 };
 
 /// Bytes read at a time from an output that is written to a file: the size of a pipe.
+/// Fact: pipe(7), the capacity of a pipe.
 const FILE_CHUNK_BYTES: usize = 64 << 10;
 
-/// Bytes read at a time from the progress pipe.
+/// Bytes read at a time from the progress pipe. Fixed: a buffer, whose size changes
+/// nothing that can be seen.
 const TOLD_BYTES: usize = 256;
 
 /// The streams of one program. They own all state, so that [`pump`](Self::pump) may be dropped and

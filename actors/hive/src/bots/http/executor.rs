@@ -1,21 +1,21 @@
 //! The executor of services.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use deia_ledger::ClaimedTask;
+use deia_ledger::{ClaimedTask, HeldAttempt};
 use deia_model::{HttpExecutor, Violation};
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::watch;
 
-use super::{HttpContext, probe::Prober, run};
+use super::{HttpContext, later::take_over, run};
 use crate::{
     bots::{
         attempt::StopSignal,
+        bot::AttemptKey,
         executor::{
             BotDown, Execution, Executor, ExecutorFactory, IncarnationParts, Offer, Started,
         },
-        remote::{Desk, MISSED_HEARTBEATS},
-        service::{ServiceContext, refusal},
+        service::{ProbeBy, ProbeLimits, Prober, ServiceContext, refusal},
     },
     config::Config,
 };
@@ -38,19 +38,34 @@ impl ExecutorFactory for HttpFactory {
         let line = incarnation.services.line(settings.connect_timeout);
         // Reports by lease find the bot's attempts there.
         let desk = incarnation.gauges.desk.clone();
-        let heartbeat = incarnation.config.bots.remote.heartbeat;
-        desk.begin(heartbeat * MISSED_HEARTBEATS, slots);
+        let remote = incarnation.config.bots.remote;
+        desk.begin(remote.heartbeat, remote.missed_heartbeats, slots);
         let cx = Arc::new(HttpContext {
             spec: self.spec.clone(),
             max_answer_bytes: usize::try_from(settings.max_answer_bytes.as_u64())
                 .unwrap_or(usize::MAX),
-            succeeded_at: Mutex::default(),
-            service: ServiceContext::new(&incarnation, line),
+            ledger: incarnation.ledger.clone(),
+            desk,
+            hive_stops: incarnation.hive_stops.clone(),
+            service: Arc::new(ServiceContext::new(&incarnation, line)),
         });
-        let prober = Prober::new(cx.clone(), settings, slots);
+        let by = match &self.spec.health_url {
+            None => ProbeBy::Connection {
+                url: self.spec.url.clone(),
+            },
+            Some(url) => ProbeBy::Get {
+                url: url.clone(),
+                headers: self.spec.headers.clone(),
+            },
+        };
+        let limits = ProbeLimits {
+            every: settings.probe_every,
+            timeout: settings.probe_timeout,
+            failures: settings.probe_failures,
+        };
+        let prober = Prober::new(cx.service.clone(), by, limits, slots);
         Box::new(Service {
             cx,
-            desk,
             offers: prober.offers(),
             prober: Some(prober),
         })
@@ -68,7 +83,6 @@ impl ExecutorFactory for HttpFactory {
 /// The executor of one incarnation.
 struct Service {
     cx: Arc<HttpContext>,
-    desk: Desk,
     offers: watch::Receiver<Offer>,
     prober: Option<Prober>,
 }
@@ -76,9 +90,26 @@ struct Service {
 impl Executor for Service {
     fn start(&mut self, claimed: ClaimedTask, stop: StopSignal) -> Started {
         let cx = Arc::clone(&self.cx);
-        let (expected, progress) = self.desk.expect(&claimed);
+        let (expected, progress) = self.cx.desk.expect(&claimed);
         Started::Running(Execution {
             end: Box::pin(async move { Ok(run(&cx, &claimed, expected, stop).await) }),
+            progress,
+        })
+    }
+
+    fn adopts(&self) -> bool {
+        true
+    }
+
+    fn outlives(&self, attempt: AttemptKey) -> bool {
+        self.cx.desk.is_held(attempt)
+    }
+
+    fn adopt(&mut self, held: &HeldAttempt, stop: StopSignal) -> Option<Execution> {
+        let (cx, held) = (Arc::clone(&self.cx), held.clone());
+        let (expected, progress) = self.cx.desk.expect_again(&held);
+        Some(Execution {
+            end: Box::pin(async move { Ok(take_over(&cx, held, expected, stop).await) }),
             progress,
         })
     }

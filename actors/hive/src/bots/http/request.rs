@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use deia_ledger::ClaimedTask;
-use deia_model::{HttpExecutor, LeaseToken, Priority, TaskId, Timestamp};
+use deia_model::{HttpExecutor, LeaseToken, Priority, SessionId, TaskId, Timestamp};
 use reqwest::{
     Method,
     header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
@@ -33,9 +33,23 @@ struct Body<'a> {
     priority: Priority,
     /// Time at which the hive gives the attempt up.
     deadline_at: Timestamp,
+    /// The session that the task belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<SessionId>,
+    /// The task in the API of the hive: `/complete`, `/fail`, `/heartbeat` and `/output` are below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback_url: Option<String>,
 }
 
-/// Returns the request for an attempt that has so much time.
+/// Facts of a request that are not in its task.
+pub(super) struct Sent {
+    /// Time for the answer.
+    pub(super) limit: Duration,
+    /// Address of the hive, if it is known.
+    pub(super) hive: Option<String>,
+}
+
+/// Returns the request for an attempt.
 ///
 /// # Errors
 /// A secret of the bot cannot be used as it is meant.
@@ -43,11 +57,11 @@ pub(super) fn of(
     spec: &HttpExecutor,
     claimed: &ClaimedTask,
     credentials: &Credentials,
-    limit: Duration,
+    sent: &Sent,
 ) -> Result<OutgoingRequest, String> {
     let task = &claimed.task;
     let now = Timestamp::now();
-    let millis = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    let millis = u64::try_from(sent.limit.as_millis()).unwrap_or(u64::MAX);
     let body = serde_json::to_vec(&Body {
         task_id: task.id,
         attempt: task.attempt,
@@ -58,6 +72,11 @@ pub(super) fn of(
         tags: &task.tags,
         priority: task.priority,
         deadline_at: now.plus_millis(millis),
+        session_id: task.session_id,
+        callback_url: sent
+            .hive
+            .as_ref()
+            .map(|hive| format!("{hive}/api/v1/tasks/{}", task.id)),
     });
     let body = body.map_err(|error| format!("the task cannot be written as JSON: {error}"))?;
     let mut headers = plain_headers(&spec.headers);

@@ -98,7 +98,8 @@ impl Answer {
     }
 }
 
-/// Characters of the model's own words that an error repeats.
+/// Characters of the model's own words that an error repeats. Fixed: keeps messages
+/// readable.
 const MAX_REFUSAL_CHARS: usize = 500;
 
 /// Reads the data of an event.

@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use deia_ledger::ClaimedTask;
 use deia_model::{LlmExecutor, Violation};
+use futures_util::future::LocalBoxFuture;
+use tokio::sync::watch;
 
 use super::{LlmContext, run};
 use crate::{
     bots::{
         attempt::StopSignal,
-        executor::{Execution, Executor, ExecutorFactory, IncarnationParts, Started},
+        executor::{
+            BotDown, Execution, Executor, ExecutorFactory, IncarnationParts, Offer, Started,
+        },
         progress::Progress,
-        service::{ServiceContext, refusal},
+        service::{ProbeBy, ProbeLimits, Prober, ServiceContext, refusal},
     },
     config::Config,
 };
@@ -30,14 +34,30 @@ impl LlmFactory {
 impl ExecutorFactory for LlmFactory {
     fn make(&self, incarnation: IncarnationParts) -> Box<dyn Executor> {
         let settings = incarnation.config.bots.llm;
+        let slots = incarnation.record.spec.capabilities.max_concurrent_tasks;
         let line = incarnation.services.line(settings.connect_timeout);
-        Box::new(Model(Arc::new(LlmContext {
+        let cx = Arc::new(LlmContext {
             spec: self.spec.clone(),
-            service: ServiceContext::new(&incarnation, line),
+            service: Arc::new(ServiceContext::new(&incarnation, line)),
             idle_timeout: settings.idle_timeout,
             max_event_bytes: usize::try_from(settings.max_event_bytes.as_u64())
                 .unwrap_or(usize::MAX),
-        })))
+        });
+        // A request would cost tokens; a connection shows whether the provider is there.
+        let by = ProbeBy::Connection {
+            url: self.spec.base_url.clone(),
+        };
+        let limits = ProbeLimits {
+            every: settings.probe_every,
+            timeout: settings.probe_timeout,
+            failures: settings.probe_failures,
+        };
+        let prober = Prober::new(cx.service.clone(), by, limits, slots);
+        Box::new(Model {
+            cx,
+            offers: prober.offers(),
+            prober: Some(prober),
+        })
     }
 
     fn violations(&self, config: &Config) -> Vec<Violation> {
@@ -47,14 +67,28 @@ impl ExecutorFactory for LlmFactory {
 }
 
 /// The executor of one incarnation.
-struct Model(Arc<LlmContext>);
+struct Model {
+    cx: Arc<LlmContext>,
+    offers: watch::Receiver<Offer>,
+    prober: Option<Prober>,
+}
 
 impl Executor for Model {
     fn start(&mut self, claimed: ClaimedTask, stop: StopSignal) -> Started {
-        let cx = Arc::clone(&self.0);
+        let cx = Arc::clone(&self.cx);
         Started::Running(Execution {
             end: Box::pin(async move { Ok(run(&cx, &claimed, stop).await) }),
             progress: Progress::told(),
         })
+    }
+
+    fn offer(&self) -> Option<watch::Receiver<Offer>> {
+        Some(self.offers.clone())
+    }
+
+    /// Returns the probes: they run for as long as the bot, and never take it down.
+    fn down(&mut self) -> Option<LocalBoxFuture<'static, BotDown>> {
+        let prober = self.prober.take()?;
+        Some(Box::pin(async move { match prober.run().await {} }))
     }
 }

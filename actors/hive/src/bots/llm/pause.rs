@@ -15,9 +15,11 @@ const LIMITS: [(&str, &str); 3] = [
     ("x-ratelimit-remaining", "x-ratelimit-reset"),
 ];
 
-/// Least number that is a time, in seconds, and not a delay: September 2001.
+/// Least number that is a time, in seconds, and not a delay: September 2001. Fact: no
+/// provider asks for a pause of decades.
 const LEAST_EPOCH_SECONDS: f64 = 1e9;
-/// Least number that is a time in milliseconds.
+/// Least number that is a time in milliseconds. Fact: no provider asks for a pause of
+/// decades.
 const LEAST_EPOCH_MILLIS: f64 = 1e12;
 
 /// Returns the pause that a refusal asks for; `Retry-After`, as it was read, comes first.

@@ -4,9 +4,11 @@ use std::{io, path::PathBuf};
 
 use super::positions::Whole;
 
-/// Maximum size of one read, in bytes. No line written by deia is longer.
+/// Maximum size of one read, in bytes. No line written by deia is longer. Fixed: a
+/// buffer, whose size changes nothing that can be seen.
 const CHUNK_BYTES: u64 = 64 << 10;
-/// Size of the part of the log searched for the first lines, in bytes.
+/// Size of the part of the log searched for the first lines, in bytes. Fixed: bounds one
+/// read; a log has more lines in it than anybody asks for.
 const MAX_TAIL_BYTES: u64 = 1 << 20;
 
 /// Position at which to begin in a log.

@@ -14,9 +14,11 @@ use std::{
 
 use super::older;
 
-/// Number of reads of the files if they are rotated meanwhile.
+/// Number of reads of the files if they are rotated meanwhile. Fixed: a rotation takes
+/// microseconds.
 const TRIES: u32 = 8;
-/// Maximum size of a note, in bytes.
+/// Maximum size of a note, in bytes. Fixed: a buffer, whose size changes nothing that can
+/// be seen.
 const MAX_NOTE_BYTES: u64 = 64;
 
 /// The position at which a file begins.

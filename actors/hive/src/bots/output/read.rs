@@ -6,7 +6,8 @@ use tokio::{sync::watch, task::spawn_blocking};
 
 use super::{Grown, Running};
 
-/// Maximum size of one read, in bytes.
+/// Maximum size of one read, in bytes. Fixed: a buffer, whose size changes nothing that
+/// can be seen.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// A reader of the output of one attempt, from an offset on, in bounded memory.

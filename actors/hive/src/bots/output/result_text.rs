@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::bots::attempt::ExecutionResult;
 
 /// Maximum size of the part of a stored output that is repeated in the result, in bytes.
+/// Fact: the API, whose schema states it.
 const MAX_HEAD_BYTES: u64 = 64 << 10;
 
 /// Cuts the text of an output that is in a file if the text is incomplete or too long for a result.

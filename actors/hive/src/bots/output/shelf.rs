@@ -5,13 +5,17 @@
 //! those of attempts that did not succeed first, then those of successes, the oldest end first. All
 //! that this needs is in the files themselves, so that a crash loses nothing: the end of an attempt
 //! is the time of its file, and the file of a success is read-only. A removed output leaves an empty
-//! file `<attempt>.removed`, written before the output goes.
+//! file `<attempt>.removed`, which is on disk before the output goes.
+
+mod oldest;
+mod room;
+mod tombstone;
 
 use std::{
-    collections::{BTreeSet, HashSet},
-    fs::{self, File, OpenOptions, Permissions},
+    collections::HashSet,
+    fs::{self, File, Permissions},
     io,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::SystemTime,
@@ -20,15 +24,17 @@ use std::{
 use deia_ledger::metrics::Counter;
 use deia_model::TaskId;
 
+use self::{
+    oldest::{Old, Oldest},
+    tombstone::{SyncDirectory, sync_directory, tombstone},
+};
 use super::{attempts_in, tasks_in};
 
-/// Outputs that are remembered as the next ones to remove. After them the files are looked through
-/// again.
-const REMEMBERED: usize = 4_096;
-/// Part of the limit that is made free when outputs are removed, as a divisor.
-const FREE_PART: u64 = 64;
-/// Mode of the file of a success, and of any other.
+/// Mode of the file of a success, and of any other. Fact: chmod(2): outputs are for the
+/// owner of the hive alone.
 const OF_SUCCESS: u32 = 0o400;
+/// Mode of the file of any other attempt. Fact: chmod(2): outputs are for the owner of
+/// the hive alone.
 const OF_OTHERS: u32 = 0o600;
 
 /// All stored outputs.
@@ -37,6 +43,7 @@ pub(super) struct Shelf {
     books: Mutex<Books>,
     bytes: Counter,
     removed: Counter,
+    sync: SyncDirectory,
 }
 
 /// An attempt of a task.
@@ -62,36 +69,6 @@ struct Books {
     oldest: Oldest,
 }
 
-/// An output that may be removed, in the order of removal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Old {
-    is_success: bool,
-    ended: SystemTime,
-    of: AttemptOf,
-}
-
-/// The outputs that are removed next: the beginning of the order of all.
-#[derive(Debug, Default)]
-struct Oldest {
-    first: BTreeSet<Old>,
-    /// True if there are no others.
-    is_all: bool,
-}
-
-impl Oldest {
-    /// Takes note of an output. One that may come after outputs that are not remembered is left
-    /// out.
-    fn note(&mut self, old: Old) {
-        if self.is_all || self.first.last().is_some_and(|last| old < *last) {
-            self.first.insert(old);
-            if self.first.len() > REMEMBERED {
-                self.first.pop_last();
-                self.is_all = false;
-            }
-        }
-    }
-}
-
 impl Shelf {
     /// Opens the outputs of that directory, none of which is counted yet.
     pub(super) fn new(directory: PathBuf) -> Self {
@@ -104,6 +81,7 @@ impl Shelf {
             books: Mutex::new(books),
             bytes: Counter::default(),
             removed: Counter::default(),
+            sync: sync_directory(),
         }
     }
 
@@ -183,22 +161,6 @@ impl Shelf {
         self.show(&books);
     }
 
-    /// Marks an output as one that was not kept because of the limit.
-    pub(super) fn note_removed(&self, of: AttemptOf) -> io::Result<()> {
-        let mut options = OpenOptions::new();
-        options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(OF_OTHERS);
-        options.open(tombstone(&self.path(of))).map(drop)
-    }
-
-    /// Returns the time at which an output was removed because of the limit.
-    pub(super) fn removed_at(&self, of: AttemptOf) -> Option<SystemTime> {
-        tombstone(&self.path(of)).metadata().ok()?.modified().ok()
-    }
-
     /// Removes the directory of a task.
     pub(super) fn remove_task(&self, task: TaskId) -> io::Result<()> {
         let mut books = self.lock();
@@ -228,95 +190,6 @@ impl Shelf {
         }
     }
 
-    /// Removes outputs until the demand is met. Returns whether it is.
-    fn make_room(
-        &self,
-        books: &mut Books,
-        demand: Demand,
-        runs: &dyn Fn(AttemptOf) -> bool,
-    ) -> bool {
-        let Some(limit) = demand.limit else {
-            return true;
-        };
-        let fits = |bytes: u64| bytes.saturating_add(demand.bytes) <= limit;
-        if fits(books.bytes) {
-            return true;
-        }
-        // Removing what is over does not help while running attempts take it all.
-        if !fits(books.running) {
-            return false;
-        }
-        let wanted = (limit - limit / FREE_PART).saturating_sub(demand.bytes);
-        let (before, bytes_before) = (self.removed.get(), books.bytes);
-        while books.bytes > wanted {
-            if books.oldest.first.is_empty() && !books.oldest.is_all {
-                books.oldest = self.look_through(runs);
-            }
-            let Some(old) = books.oldest.first.pop_first() else {
-                break;
-            };
-            if runs(old.of) {
-                books.oldest.is_all = false;
-                continue;
-            }
-            match self.remove(old.of) {
-                Ok(length) => books.bytes = books.bytes.saturating_sub(length),
-                Err(error) => {
-                    let (task, attempt) = old.of;
-                    tracing::warn!(%task, attempt, %error, "an output beyond the limit cannot be removed");
-                }
-            }
-        }
-        let removed = self.removed.get() - before;
-        if removed > 0 {
-            tracing::warn!(
-                outputs = removed,
-                bytes = bytes_before - books.bytes,
-                limit,
-                "outputs were removed: together they exceed tasks.max_outputs_bytes"
-            );
-        }
-        fits(books.bytes)
-    }
-
-    /// Removes one output. Returns its length.
-    fn remove(&self, (task, attempt): AttemptOf) -> io::Result<u64> {
-        let path = self.path((task, attempt));
-        let length = match path.metadata() {
-            Ok(file) => file.len(),
-            // It went with its task.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-            Err(error) => return Err(error),
-        };
-        self.note_removed((task, attempt))?;
-        remove_if_there(&path)?;
-        self.removed.add(1);
-        tracing::debug!(%task, attempt, bytes = length, "an output was removed for the limit");
-        Ok(length)
-    }
-
-    /// Looks for the outputs that are removed first.
-    fn look_through(&self, runs: &dyn Fn(AttemptOf) -> bool) -> Oldest {
-        let mut oldest = Oldest {
-            first: BTreeSet::new(),
-            is_all: true,
-        };
-        let tasks = tasks_in(&self.directory).unwrap_or_default();
-        for task in tasks {
-            for (attempt, length) in attempts_in(&self.of_task(task)).unwrap_or_default() {
-                let of = (task, attempt);
-                let file = self.path(of).metadata();
-                if let Ok(file) = file
-                    && length > 0
-                    && !runs(of)
-                {
-                    oldest.note(Old::new(of, &file));
-                }
-            }
-        }
-        oldest
-    }
-
     fn of_task(&self, task: TaskId) -> PathBuf {
         self.directory.join(task.to_string())
     }
@@ -335,16 +208,6 @@ impl Shelf {
     }
 }
 
-impl Old {
-    fn new(of: AttemptOf, file: &fs::Metadata) -> Self {
-        Self {
-            is_success: file.mode() & 0o777 == OF_SUCCESS,
-            ended: file.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-            of,
-        }
-    }
-}
-
 /// Notes on the file of an output that its attempt has ended now.
 pub(super) fn mark_ended(file: &File, is_success: bool) -> io::Result<()> {
     let mode = match is_success {
@@ -355,63 +218,9 @@ pub(super) fn mark_ended(file: &File, is_success: bool) -> io::Result<()> {
     file.set_modified(SystemTime::now())
 }
 
-/// Returns the path of the sign that an output was removed.
-fn tombstone(path: &Path) -> PathBuf {
-    path.with_extension("removed")
-}
-
 fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn old(is_success: bool, second: u64) -> Old {
-        Old {
-            is_success,
-            ended: SystemTime::UNIX_EPOCH + Duration::from_secs(second),
-            of: (TaskId::new(), 1),
-        }
-    }
-
-    #[test]
-    fn failures_go_before_successes_and_older_ones_first() {
-        let mut oldest = Oldest {
-            is_all: true,
-            ..Oldest::default()
-        };
-        let order = [old(false, 1), old(false, 3), old(true, 0), old(true, 2)];
-        for i in [2, 0, 3, 1] {
-            oldest.note(order[i]);
-        }
-        assert_eq!(Vec::from_iter(oldest.first), order);
-    }
-
-    #[test]
-    fn what_is_remembered_is_always_the_beginning_of_the_order() {
-        let mut oldest = Oldest::default();
-        oldest.note(old(false, 1));
-        assert!(oldest.first.is_empty(), "others may be older");
-        oldest.is_all = true;
-        for second in 0..=REMEMBERED as u64 {
-            oldest.note(old(false, second));
-        }
-        assert_eq!((oldest.first.len(), oldest.is_all), (REMEMBERED, false));
-        oldest.note(old(false, 1 << 40));
-        assert_eq!(
-            oldest.first.len(),
-            REMEMBERED,
-            "it comes after forgotten ones"
-        );
-        let before = *oldest.first.last().unwrap();
-        oldest.note(old(false, 0));
-        assert!(*oldest.first.last().unwrap() < before);
     }
 }

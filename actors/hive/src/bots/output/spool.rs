@@ -16,6 +16,7 @@ use super::{Grown, OutputLimits, Outputs, Running, shelf::mark_ended};
 use crate::host::private_dir;
 
 /// Maximum size of the part of a stored output that is repeated in the result, in bytes.
+/// Fact: the API, whose schema states it.
 const HEAD_BYTES: usize = 64 << 10;
 
 /// Reason why no more output is stored.

@@ -15,10 +15,12 @@ use super::launch::Program;
 use crate::{bots::reaper_handle::Ended, reaper};
 
 /// Time for which the outputs may stay open after all processes of a program are gone: a process
-/// that cannot be killed may hold them.
+/// that cannot be killed may hold them. Fixed: longer only while the kernel cannot end a process,
+/// which no setting changes.
 pub(in crate::bots) const EOF_WITHIN: Duration = Duration::from_secs(1);
 
 /// Interval of checks for a process group whose leader has ended, during its grace.
+/// Fixed: short enough that nobody waits for it, and each look costs little.
 const GROUP_CHECK_INTERVAL: Duration = Duration::from_millis(25);
 
 /// A watch for the end of a program.

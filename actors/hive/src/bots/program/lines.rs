@@ -1,6 +1,7 @@
 //! Splits a stream of bytes into lines, in bounded memory.
 
-/// Bytes kept of a line; the rest of a longer line is dropped.
+/// Bytes kept of a line; the rest of a longer line is dropped. Fixed: keeps messages
+/// readable.
 pub(in crate::bots) const MAX_LINE_BYTES: usize = 4 << 10;
 
 /// A line under construction.

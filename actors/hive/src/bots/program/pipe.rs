@@ -2,7 +2,7 @@
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// Bytes read at a time.
+/// Bytes read at a time. Fixed: a buffer, whose size changes nothing that can be seen.
 pub(in crate::bots) const CHUNK_BYTES: usize = 16 << 10;
 
 /// Reads once. Returns `false` at the end and when the pipe is broken. Cancel safe.

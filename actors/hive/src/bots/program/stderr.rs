@@ -13,10 +13,10 @@ use crate::bots::{
     progress::Progress,
 };
 
-/// Time after which an incomplete line is shown.
+/// Time after which an incomplete line is shown. Fixed: for people who follow a log.
 const SHOW_PARTIAL_AFTER: Duration = Duration::from_millis(500);
 
-/// Bytes kept for the error of a failure.
+/// Bytes kept for the error of a failure. Fixed: keeps messages readable.
 const STDERR_TAIL_BYTES: usize = 2 << 10;
 
 /// The standard error of a running program, on its way to the bot's log.

@@ -22,13 +22,16 @@ use crate::{
     reaper::{self, EnvTags, Swept},
 };
 
-/// Minimum time between two starts of a reaper.
+/// Minimum time between two starts of a reaper. Fixed: a fault is not tried in a loop,
+/// and its end is noticed soon.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Time that a killed runner may take to end before it is killed again.
+/// Time that a killed runner may take to end before it is killed again. Fixed: longer
+/// only while the kernel cannot end a process, which no setting changes.
 const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Size requested for the pipe to the reaper: about 100,000 lines.
+/// Size requested for the pipe to the reaper: about 100,000 lines. Fixed: a buffer, whose
+/// size changes nothing that can be seen.
 const PIPE_BYTES: usize = 1 << 20;
 
 /// A reaper that was just started.

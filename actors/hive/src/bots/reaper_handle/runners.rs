@@ -31,10 +31,12 @@ use crate::{
 };
 
 /// Time within which a runner must answer. It needs at most [`END_LIMIT`](runner::END_LIMIT) to end
-/// the processes of a program; beyond that it is stopped or hangs.
+/// the processes of a program; beyond that it is stopped or hangs. Fixed: longer only while the
+/// kernel cannot end a process, which no setting changes.
 const ANSWER_WITHIN: Duration = runner::END_LIMIT.saturating_add(Duration::from_secs(5));
 
-/// Interval at which a runner that does not answer is continued.
+/// Interval at which a runner that does not answer is continued. Fixed: short enough that
+/// nobody waits for it, and each look costs little.
 const CONTINUE_EVERY: Duration = Duration::from_millis(100);
 
 /// Reason why a runner did not report the outcome of a start.

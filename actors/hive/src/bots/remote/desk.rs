@@ -2,6 +2,7 @@
 //! them. It outlives the incarnations of the bot, but not the hive.
 
 use std::{
+    collections::HashSet,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -12,7 +13,7 @@ use deia_model::Timestamp;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::{
-    OnDesk,
+    OnDesk, STORED_LEASE_FACTOR,
     held::{Asker, HeldAttempts, HeldEnd, OnTable, Out, Place},
     pieces::Pieces,
 };
@@ -44,10 +45,15 @@ struct State {
     wanted: usize,
     /// Time at which a worker last asked or reported.
     heard: Option<Instant>,
+    /// Interval in which workers send heartbeats.
+    heartbeat: Duration,
+    /// Time without a heartbeat after which an attempt is lost.
     lease: Duration,
     places: usize,
-    /// True if attempts go on without the hive.
+    /// True if all attempts go on without the hive.
     outlives: bool,
+    /// Attempts of services that go on without the hive.
+    held: HashSet<AttemptKey>,
 }
 
 impl Default for Inner {
@@ -114,10 +120,12 @@ impl Desk {
 
     /// Begins a new incarnation of the bot. Attempts of the earlier one stay until they are
     /// adopted.
-    pub(in crate::bots) fn begin(&self, lease: Duration, places: u32) {
+    pub(in crate::bots) fn begin(&self, heartbeat: Duration, missed: u32, places: u32) {
         self.change(|state| {
-            state.lease = lease;
+            state.heartbeat = heartbeat;
+            state.lease = heartbeat * missed;
             state.places = places as usize;
+            state.held.clear();
         });
     }
 
@@ -129,6 +137,35 @@ impl Desk {
     /// Returns whether the attempts go on without the hive.
     pub(in crate::bots) fn outlives_the_hive(&self) -> bool {
         self.lock().outlives
+    }
+
+    /// Returns the number of attempts of a service that go on without the hive.
+    pub(in crate::bots) fn held(&self) -> usize {
+        self.lock().held.len()
+    }
+
+    /// Notes that an attempt of a service goes on without the hive, or has ended.
+    pub(in crate::bots) fn set_held(&self, key: AttemptKey, is_held: bool) {
+        let held = &mut self.lock().held;
+        match is_held {
+            true => held.insert(key),
+            false => held.remove(&key),
+        };
+    }
+
+    /// Returns whether an attempt of a service goes on without the hive.
+    pub(in crate::bots) fn is_held(&self, key: AttemptKey) -> bool {
+        self.lock().held.contains(&key)
+    }
+
+    /// Returns the time for which the store keeps a lease beyond its use.
+    pub(super) fn stored_lease(&self) -> Duration {
+        self.lock().lease * STORED_LEASE_FACTOR
+    }
+
+    /// Returns the interval in which workers send heartbeats.
+    pub(super) fn heartbeat(&self) -> Duration {
+        self.lock().heartbeat
     }
 
     pub(super) fn offer(&self) -> watch::Receiver<Offer> {

@@ -1,7 +1,9 @@
 //! Attempts that end by a report although no worker asked for them: their service was sent the
 //! task, and completes it later by the lease.
 
-use deia_ledger::{ClaimedTask, HeldAttempt, HeldLease};
+use std::time::Duration;
+
+use deia_ledger::{Apply, ClaimedTask, HeldAttempt, HeldLease, HoldLease, Ledger, StoreError};
 use deia_model::Timestamp;
 use tokio::sync::oneshot;
 
@@ -11,7 +13,7 @@ use crate::bots::{attempt::ExecutionResult, bot::AttemptKey, progress::Progress}
 /// An attempt whose end may be reported by its lease. Dropping it ends that.
 pub(in crate::bots) struct Expected {
     desk: Desk,
-    key: AttemptKey,
+    lease: HeldLease,
     end: oneshot::Receiver<HeldEnd>,
 }
 
@@ -25,17 +27,29 @@ impl Desk {
             attempt: claimed.task.attempt,
             lease: claimed.lease,
         };
-        let OnDesk { end, progress } = self.adopt(&HeldAttempt {
+        self.expect_held(&HeldAttempt {
             lease,
             started_at: claimed.task.started_at.unwrap_or(now),
             // The bot's actor ends it.
             expires_at: now,
             timeout_seconds: claimed.task.timeout_seconds,
             cancelled: None,
-        });
+        })
+    }
+
+    /// Puts an attempt on the desk that goes on since an earlier incarnation of the bot, or start
+    /// of the hive.
+    pub(in crate::bots) fn expect_again(&self, held: &HeldAttempt) -> (Expected, Progress) {
+        let (expected, progress) = self.expect_held(held);
+        expected.is_held(true);
+        (expected, progress)
+    }
+
+    fn expect_held(&self, held: &HeldAttempt) -> (Expected, Progress) {
+        let OnDesk { end, progress } = self.adopt(held);
         let expected = Expected {
             desk: self.clone(),
-            key: AttemptKey::of(claimed),
+            lease: held.lease,
             end,
         };
         (expected, progress)
@@ -43,6 +57,31 @@ impl Desk {
 }
 
 impl Expected {
+    /// Lets the attempt go on without the bot and the hive, until some time after it is over at the
+    /// latest. Returns whether its lease is in force.
+    ///
+    /// # Errors
+    /// The store cannot record that.
+    pub(in crate::bots) async fn hold(
+        &self,
+        ledger: &Ledger,
+        left: Duration,
+    ) -> Result<bool, StoreError> {
+        let command = HoldLease {
+            lease: self.lease,
+            expires_after: left.saturating_add(self.desk.stored_lease()),
+        };
+        let is_held = ledger.apply_deferred(command).await?;
+        self.is_held(is_held);
+        Ok(is_held)
+    }
+
+    /// Notes whether the attempt goes on without the bot and the hive.
+    pub(in crate::bots) fn is_held(&self, is_held: bool) {
+        let key = AttemptKey::of_lease(&self.lease);
+        self.desk.set_held(key, is_held);
+    }
+
     /// Waits for the report, which is recorded when this returns. Cancel safe; called once.
     pub(in crate::bots) async fn end(&mut self) -> ExecutionResult {
         match (&mut self.end).await {
@@ -57,6 +96,6 @@ impl Expected {
 
 impl Drop for Expected {
     fn drop(&mut self) {
-        self.desk.remove(self.key);
+        self.desk.remove(AttemptKey::of_lease(&self.lease));
     }
 }

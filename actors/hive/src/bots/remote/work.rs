@@ -72,15 +72,40 @@ impl RemoteWork {
         if !violations.is_empty() {
             return Err(HiveError::Invalid(violations));
         }
-        let stranger = who.bot.as_ref().is_some_and(|own| own != bot);
-        let record = match stranger {
-            true => None,
-            false => self.ledger.bot(bot.clone()).await?,
+        let (desk, heartbeat) = self.desk_for(who, bot).await?;
+        let wait = Duration::from_millis(request.wait_ms).min(self.config().server.max_wait);
+        let asker = Asker {
+            worker: request.worker,
+            request: request.request,
         };
-        let record = record.ok_or_else(|| HiveError::NotFound {
+        let given = pull(&desk, &asker, request.max as usize, wait).await;
+        let tasks = given
+            .iter()
+            .map(|claimed| leased(&claimed.task, claimed.lease, heartbeat))
+            .collect();
+        Ok(Leased { tasks })
+    }
+
+    /// Returns the desk at which the caller may lease tasks of the bot, and the interval of
+    /// heartbeats. While the bot runs, its desk knows that without the store: workers ask all the
+    /// time.
+    async fn desk_for(
+        &self,
+        who: &Principal,
+        bot: &BotName,
+    ) -> Result<(Desk, Duration), HiveError> {
+        let not_found = || HiveError::NotFound {
             kind: "bot",
             id: bot.to_string(),
-        })?;
+        };
+        if who.bot.as_ref().is_some_and(|own| own != bot) {
+            return Err(not_found());
+        }
+        if let Some(desk) = self.registry.desk_of_running(bot) {
+            let heartbeat = desk.heartbeat();
+            return Ok((desk, heartbeat));
+        }
+        let record = self.ledger.bot(bot.clone()).await?.ok_or_else(not_found)?;
         let Executor::Remote(spec) = &record.spec.executor else {
             return Err(HiveError::WrongExecutor {
                 bot: bot.clone(),
@@ -88,19 +113,8 @@ impl RemoteWork {
                 needed: "remote",
             });
         };
-        let config = self.config();
-        let wait = Duration::from_millis(request.wait_ms).min(config.server.max_wait);
-        let heartbeat = heartbeat_of(spec, config.bots.remote.heartbeat);
-        let asker = Asker {
-            worker: request.worker,
-            request: request.request,
-        };
-        let given = pull(&self.desk(bot), &asker, request.max as usize, wait).await;
-        let tasks = given
-            .iter()
-            .map(|claimed| leased(&claimed.task, claimed.lease, heartbeat))
-            .collect();
-        Ok(Leased { tasks })
+        let heartbeat = heartbeat_of(spec, self.config().bots.remote.heartbeat);
+        Ok((self.desk(bot), heartbeat))
     }
 
     /// Takes a sign of life of the worker that holds an attempt.

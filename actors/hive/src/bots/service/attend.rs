@@ -11,7 +11,8 @@ use crate::bots::{
     output::Spooled,
 };
 
-/// Bytes of a stored output that the result repeats.
+/// Bytes of a stored output that the result repeats. Fact: the API, whose schema states
+/// it.
 const HEAD_BYTES: usize = 64 << 10;
 
 /// End of an exchange with a service.
@@ -61,7 +62,7 @@ pub(in crate::bots) async fn attend(
     };
     let result = conclude(ended, kept, elapsed_ms()).await;
     match (&result.end, &result.error) {
-        (AttemptEnd::Succeeded, _) => {}
+        (AttemptEnd::Succeeded, _) => cx.succeeded(),
         (_, Some(error)) => cx.note(claimed, error),
         (end, None) => cx.note(claimed, &format!("ended: {}", end.description())),
     }

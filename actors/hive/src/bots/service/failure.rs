@@ -13,7 +13,7 @@ use crate::{
     outgoing::ExchangeError,
 };
 
-/// Characters of an answer that an error repeats.
+/// Characters of an answer that an error repeats. Fixed: keeps messages readable.
 const MAX_QUOTE_CHARS: usize = 500;
 
 /// Failure of an attempt.

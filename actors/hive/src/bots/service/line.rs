@@ -14,15 +14,14 @@ use crate::{
     },
 };
 
-/// Names that are looked up at a time, for all bots: each blocks a thread.
-const LOOKUPS: usize = 16;
 /// Size of the head of an answer that is accepted, in bytes: what servers and clients allow in
-/// practice (RFC 9110, 5.4, sets no limit).
+/// practice (RFC 9110, 5.4, sets no limit). Fact: RFC 9110, 5.4: a client limits the fields that it
+/// processes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// Time for which an unused connection is kept: less than the 5 s after which Node's servers
-/// close theirs by default (`server.keepAliveTimeout`), so that no task is sent into a connection
-/// that is being closed.
+/// Time for which an unused connection is kept: less than the 5 s after which Node's servers close
+/// theirs by default (`server.keepAliveTimeout`), so that no task is sent into a connection that is
+/// being closed. Fact: the documentation of Node, server.keepAliveTimeout.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Returns what the settings let bots reach.
@@ -61,10 +60,11 @@ struct Shared {
 
 impl Services {
     pub(in crate::bots) fn new(settings: Settings) -> Self {
+        let lookups = settings.get().bots.lookups;
         Self(Arc::new(Shared {
             settings,
             tls: OnceCell::new(),
-            lookup: Arc::new(SystemLookup::new(LOOKUPS)),
+            lookup: Arc::new(SystemLookup::new(lookups.into())),
         }))
     }
 
@@ -126,6 +126,14 @@ impl ServiceLine {
             self.followed.store(Some(config));
         }
         Ok(client)
+    }
+
+    /// Returns the address under which services reach the hive, without a slash at its end, if it
+    /// is known (`server.public_url`).
+    pub(in crate::bots) fn public_url(&self) -> Option<String> {
+        let config = self.services.0.settings.get();
+        let url = config.server.public_url.trim_end_matches('/');
+        (!url.is_empty()).then(|| url.to_owned())
     }
 
     async fn target(&self, url: &str) -> Result<(&OutgoingClient, TargetUrl), ExchangeError> {

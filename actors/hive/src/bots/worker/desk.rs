@@ -1,22 +1,22 @@
 //! The state that the executor, the attempts and the session with the program share. Bounded:
 //! it holds an attempt a slot, and a few orders beside those of the attempts.
 
+mod messages;
+
 use std::{
     cell::{Cell, RefCell},
     collections::{HashMap, VecDeque},
-    future::poll_fn,
-    pin::pin,
-    task::{Context, Poll},
 };
 
 use deia_ledger::ClaimedTask;
 use deia_model::Timestamp;
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::protocol::{Failure, Garbage, Hello, Message, Order, Success};
+use super::protocol::{Failure, Hello, Order, Success};
 use crate::bots::{
     bot::AttemptKey,
     executor::{Offer, Readiness},
+    meters::{Overrun, Work},
     output::{OutputSpool, SpoolError},
     progress::Progress,
 };
@@ -30,6 +30,8 @@ pub(super) enum End {
     Malformed(String),
     /// The answer is too long, or cannot be kept.
     NotKept(SpoolError),
+    /// The program was ended because it was over a limit of its bot.
+    OverLimit(Overrun),
     /// The program was ended before it answered.
     Killed {
         /// True if it was ended because it did not give up attempts in time.
@@ -74,6 +76,8 @@ pub(super) enum Wish {
 pub(super) struct Desk {
     orders: RefCell<VecDeque<Order>>,
     open: RefCell<HashMap<AttemptKey, Open>>,
+    /// The attempts of `open`, for the meter of the program.
+    work: Work,
     /// Answered attempts whose results are being made.
     finishing: watch::Sender<usize>,
     /// Notified when there are orders.
@@ -93,6 +97,7 @@ impl Desk {
         Self {
             orders: RefCell::default(),
             open: RefCell::default(),
+            work: Work::default(),
             finishing: watch::Sender::default(),
             news: Notify::new(),
             greeting: watch::Sender::default(),
@@ -138,6 +143,7 @@ impl Desk {
             progress,
         };
         self.open.borrow_mut().insert(key, open);
+        self.work.begin(key);
         let time = claimed.task.timeout_seconds.saturating_mul(1_000);
         let deadline = Timestamp::now().plus_millis(time);
         self.order(Order::Task(Box::new(claimed), deadline));
@@ -183,6 +189,7 @@ impl Desk {
             Some(at) => {
                 orders.remove(at);
                 self.open.borrow_mut().remove(&key);
+                self.work.end(key);
                 false
             }
             None => {
@@ -238,6 +245,18 @@ impl Desk {
         self.open.borrow().keys().copied().collect()
     }
 
+    /// Returns the work of the program, as its meter needs it.
+    pub(super) fn work(&self) -> Work {
+        self.work.clone()
+    }
+
+    /// Answers the attempt that is alone on the desk. Of several, none is known to be the cause.
+    pub(super) fn answer_sole(&self, end: End) {
+        if let [key] = *self.attempts() {
+            self.answer(key, end);
+        }
+    }
+
     /// Answers every attempt on the desk: the program is gone.
     pub(super) fn answer_all_killed(&self, refused: bool) {
         for key in self.attempts() {
@@ -270,6 +289,7 @@ impl Desk {
         let Some(open) = self.open.borrow_mut().remove(&key) else {
             return false;
         };
+        self.work.end(key);
         let answer = Answer {
             end: open.fault.map_or(end, End::NotKept),
             spool: open.spool,
@@ -278,143 +298,6 @@ impl Desk {
             self.finishing.send_modify(|n| *n += 1);
         }
         true
-    }
-}
-
-/// The messages of the program.
-impl Desk {
-    /// Notes a sign of life.
-    pub(super) fn hear(&self) {
-        self.heard.send_modify(|n| *n = n.wrapping_add(1));
-    }
-
-    /// Returns a receiver of the signs of life, all past ones seen.
-    pub(super) fn listen(&self) -> watch::Receiver<u64> {
-        self.heard.subscribe()
-    }
-
-    /// Returns whether the disk keeps deia from reading, so that a silent program may live.
-    pub(super) fn is_held(&self) -> bool {
-        self.is_held.get()
-    }
-
-    /// Returns the greeting, once there was one.
-    pub(super) fn greeting(&self) -> Option<Hello> {
-        *self.greeting.borrow()
-    }
-
-    /// Notes the greeting.
-    pub(super) fn greet(&self, hello: Hello) {
-        self.greeting.send_replace(Some(hello));
-        // Lines of people may be written from now on.
-        self.news.notify_one();
-    }
-
-    /// Waits for the greeting. Cancel safe.
-    pub(super) async fn greeted(&self) -> Hello {
-        let mut greetings = self.greeting.subscribe();
-        match greetings.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(hello)) => *hello,
-            _ => std::future::pending().await,
-        }
-    }
-
-    /// Waits until the output of an attempt so far is stored, if the message adds to it. Cancel
-    /// safe.
-    pub(super) async fn settle(&self, message: &Message) {
-        let key = match message {
-            Message::Output { id, attempt, .. } => key(*id, *attempt),
-            Message::Result(success) => key(success.id, success.attempt),
-            _ => return,
-        };
-        self.is_held.set(true);
-        let settled = poll_fn(|cx| self.poll_settle(key, cx)).await;
-        self.is_held.set(false);
-        if let Err(fault) = settled {
-            self.not_kept(key, fault);
-        }
-    }
-
-    fn poll_settle(&self, key: AttemptKey, cx: &mut Context<'_>) -> Poll<Result<(), SpoolError>> {
-        match self.open.borrow_mut().get_mut(&key) {
-            Some(open) => pin!(open.spool.settle()).poll(cx),
-            None => Poll::Ready(Ok(())),
-        }
-    }
-
-    fn not_kept(&self, key: AttemptKey, fault: SpoolError) {
-        if let Some(open) = self.open.borrow_mut().get_mut(&key)
-            && let Some(tell) = open.not_kept.take()
-        {
-            open.fault = Some(fault.clone());
-            let _ = tell.send(fault);
-        }
-    }
-
-    /// Carries out a message about an attempt. Call [`settle`](Self::settle) first.
-    ///
-    /// # Errors
-    /// The attempt is not on the desk.
-    pub(super) fn take(&self, message: Message) -> Result<(), Garbage> {
-        match message {
-            Message::Progress { id, attempt, value } => {
-                let key = key(id, attempt);
-                let open = self.open.borrow();
-                let open = open.get(&key).ok_or(Garbage::NoAttempt(key))?;
-                open.progress.tell(value);
-                Ok(())
-            }
-            Message::Output { id, attempt, text } => {
-                let key = key(id, attempt);
-                match self.take_output(key, &text) {
-                    Ok(()) => Ok(()),
-                    Err(None) => Err(Garbage::NoAttempt(key)),
-                    Err(Some(fault)) => {
-                        self.not_kept(key, fault);
-                        Ok(())
-                    }
-                }
-            }
-            Message::Result(success) => self.succeed(success),
-            Message::Error(failure) => {
-                let key = key(failure.id, failure.attempt);
-                self.end(key, End::Failure(failure))
-            }
-            Message::Hello(_) => Err(Garbage::OutOfPlace),
-            Message::Log { .. } | Message::Pong { .. } => Ok(()),
-        }
-    }
-
-    fn succeed(&self, mut success: Success) -> Result<(), Garbage> {
-        let key = key(success.id, success.attempt);
-        let rest = success.output.take().unwrap_or_default();
-        match self.take_output(key, &rest) {
-            Ok(()) => self.end(key, End::Success(success)),
-            Err(Some(fault)) => self.end(key, End::NotKept(fault)),
-            Err(None) => Err(Garbage::NoAttempt(key)),
-        }
-    }
-
-    /// Ends an attempt.
-    ///
-    /// # Errors
-    /// The attempt is not on the desk.
-    pub(super) fn end(&self, key: AttemptKey, end: End) -> Result<(), Garbage> {
-        match self.answer(key, end) {
-            true => Ok(()),
-            false => Err(Garbage::NoAttempt(key)),
-        }
-    }
-
-    /// Adds to the output of an attempt; `None` as an error if it is not on the desk. Output
-    /// after a fault is dropped.
-    fn take_output(&self, key: AttemptKey, text: &str) -> Result<(), Option<SpoolError>> {
-        let mut all = self.open.borrow_mut();
-        let open = all.get_mut(&key).ok_or(None)?;
-        if open.fault.is_some() || text.is_empty() {
-            return Ok(());
-        }
-        open.spool.take(text.as_bytes()).map_err(Some)
     }
 }
 

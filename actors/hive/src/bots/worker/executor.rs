@@ -131,7 +131,7 @@ impl WorkerContext {
             settings: config.bots.worker.clone(),
             grace: config.bots.term_grace,
             bot: record.name.clone(),
-            descriptors: record.spec.limits.descriptors,
+            limits: record.spec.limits,
             port: record.port,
             places: record.spec.capabilities.max_concurrent_tasks,
             secrets: BotSecrets::new(record.spec.secrets.clone(), secrets),
@@ -146,6 +146,7 @@ impl WorkerContext {
             reaper,
             log,
             pids: gauges.pids.clone(),
+            meters: gauges.meters.clone(),
             incarnation,
         }
     }

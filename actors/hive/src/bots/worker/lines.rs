@@ -14,10 +14,12 @@ pub(super) enum Line {
     },
 }
 
-/// Bytes that are kept of the beginning of a line that is dropped.
+/// Bytes that are kept of the beginning of a line that is dropped. Fixed: enough for the
+/// type, the id and the attempt of a message.
 const HEAD_BYTES: usize = 512;
 
-/// Memory that is kept for the next lines, in bytes.
+/// Memory that is kept for the next lines, in bytes. Fixed: a buffer, whose size changes
+/// nothing that can be seen.
 const KEPT_BYTES: usize = 64 << 10;
 
 /// The lines of a stream. Holds at most one line of the limit, and the bytes that were read

@@ -16,7 +16,7 @@ pub(super) use self::{
 };
 use crate::bots::bot::AttemptKey;
 
-/// Version of the protocol that this hive speaks.
+/// Version of the protocol that this hive speaks. Fact: docs/BOT-AUTHORS-GUIDE.md.
 pub(super) const VERSION: u32 = 1;
 
 /// A message of a program.

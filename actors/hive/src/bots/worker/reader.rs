@@ -25,7 +25,8 @@ use crate::{
     metrics::WORKERS,
 };
 
-/// Characters of a line that is not understood which are repeated in the log.
+/// Characters of a line that is not understood which are repeated in the log. Fixed:
+/// keeps messages readable.
 const SHOWN_CHARS: usize = 200;
 
 /// The reader. It owns all state of reading, so that [`read`](Self::read) may be dropped and called

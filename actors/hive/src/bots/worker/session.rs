@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     InputLine, WorkerContext,
-    desk::{Desk, Wish},
+    desk::{Desk, End, Wish},
     protocol::Order,
     reader::Reader,
     start::start,
@@ -19,6 +19,7 @@ use super::{
 use crate::bots::{
     executor::{BotDown, Readiness},
     log::Stream,
+    meters::Overrun,
     program::{
         exit::{EOF_WITHIN, ExitWatch, exited, group_gone, how, strays, watch_exit},
         launch::{Pipes, Program},
@@ -40,6 +41,8 @@ enum SessionEnd {
     Down(String),
     /// The program was killed because it did not give up an attempt, which is charged for it.
     Refused,
+    /// The program was killed because it was over a limit of the bot.
+    OverLimit(Overrun),
     /// The bot stops.
     Stopped,
 }
@@ -58,6 +61,13 @@ impl Session {
             SessionEnd::Down(reason) => {
                 self.desk.set_offer(0, Readiness::Starting);
                 self.cx.log.line(None, Stream::Deia, &reason);
+                reason
+            }
+            SessionEnd::OverLimit(overrun) => {
+                self.desk.set_offer(0, Readiness::Starting);
+                let reason = format!("the worker was ended: {}", overrun.words);
+                self.cx.log.line(None, Stream::Deia, &reason);
+                self.desk.answer_sole(End::OverLimit(overrun));
                 reason
             }
             SessionEnd::Refused => {
@@ -122,6 +132,8 @@ async fn attend(
         Ok(exit) => exit,
         Err(error) => return SessionEnd::Down(format!("the program cannot be watched: {error}")),
     };
+    let group = program.group();
+    let mut metered = cx.meters.begin_shared(group, desk.work(), cx.limits);
     let begun = tokio::select! {
         biased;
         () = exited(&exit) => None,
@@ -129,6 +141,7 @@ async fn attend(
             Wish::Kill => SessionEnd::Refused,
             Wish::Stop => SessionEnd::Stopped,
         }),
+        overrun = metered.until_over() => Some(SessionEnd::OverLimit(overrun)),
         reason = streams.pump(desk, inputs) => Some(SessionEnd::Down(reason)),
         reason = watch(cx, desk) => Some(SessionEnd::Down(reason)),
     };
@@ -137,7 +150,9 @@ async fn attend(
         Some(SessionEnd::Stopped) => {
             stop(cx, desk, &program, &exit, &mut streams, inputs).await;
         }
-        Some(SessionEnd::Refused | SessionEnd::Down(_)) => program.kill(),
+        Some(SessionEnd::Refused | SessionEnd::OverLimit(_) | SessionEnd::Down(_)) => {
+            program.kill();
+        }
     }
     exited(&exit).await;
     let ended = program.reap().await;

@@ -87,6 +87,6 @@ fn launch(cx: &WorkerContext, secrets: Vec<(OsString, OsString)>) -> Launch {
         reaper: cx.reaper.clone(),
         pids: cx.pids.clone(),
         incarnation: cx.incarnation,
-        descriptors: cx.descriptors,
+        descriptors: cx.limits.descriptors,
     }
 }

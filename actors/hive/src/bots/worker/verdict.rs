@@ -5,6 +5,7 @@ use deia_model::{FailureClass, Timestamp};
 use super::{desk::End, protocol::Failure};
 use crate::bots::{
     attempt::{ExecutionResult, StopCause},
+    meters::Overrun,
     output::SpoolError,
 };
 
@@ -48,7 +49,9 @@ pub(super) fn result_of(
     let (tokens_used, cost_cents) = match &end {
         End::Success(success) => (success.tokens_used, success.cost_cents),
         End::Failure(failure) => (failure.tokens_used, failure.cost_cents),
-        End::Malformed(_) | End::NotKept(_) | End::Killed { .. } => (None, None),
+        End::Malformed(_) | End::NotKept(_) | End::OverLimit(_) | End::Killed { .. } => {
+            (None, None)
+        }
     };
     let ms = execution_time_ms;
     let result = match (interruption, end) {
@@ -61,6 +64,9 @@ pub(super) fn result_of(
             ExecutionResult::output_not_kept(fault, ms)
         }
         (None, End::Failure(failure)) => failed(failure, ms, now),
+        (None, End::OverLimit(Overrun { class, words })) => {
+            ExecutionResult::stopped(StopCause::OverLimit { class, words }, ms)
+        }
         (None, End::Malformed(reason)) => {
             let error = format!("the answer of the worker is not understood: {reason}");
             ExecutionResult::failed(error, ms)
@@ -122,6 +128,12 @@ mod tests {
         let cancelled = || stop(StopCause::Cancelled("cancelled by ada".into()));
         let timed_out = || stop(StopCause::TimedOut { after_seconds: 3 });
         let stopping = || stop(StopCause::BotStopping);
+        let over = |class| {
+            End::OverLimit(Overrun {
+                class,
+                words: "too many processes".into(),
+            })
+        };
         let too_much = || SpoolError::TooMuch { max_bytes: 9 };
         let too_long =
             "printed more than 9 bytes, the limit of an output (tasks.max_output_file_bytes)";
@@ -145,6 +157,24 @@ mod tests {
                 failure(Some(FailureClass::Permanent)),
                 AttemptEnd::FailedForGood,
                 Some("no"),
+            ),
+            (
+                None,
+                over(FailureClass::Internal),
+                AttemptEnd::Failed,
+                Some("too many processes"),
+            ),
+            (
+                None,
+                over(FailureClass::Budget),
+                AttemptEnd::FailedForGood,
+                Some("too many processes"),
+            ),
+            (
+                cancelled(),
+                over(FailureClass::Budget),
+                AttemptEnd::Cancelled,
+                None,
             ),
             (
                 None,

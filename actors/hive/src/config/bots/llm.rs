@@ -20,6 +20,11 @@ pub struct LlmBotSettings {
     #[serde(with = "deia_model::duration")]
     pub idle_timeout: Duration,
     pub max_event_bytes: ByteSize,
+    #[serde(with = "deia_model::duration")]
+    pub probe_every: Duration,
+    #[serde(with = "deia_model::duration")]
+    pub probe_timeout: Duration,
+    pub probe_failures: u32,
 }
 
 impl LlmBotSettings {
@@ -39,5 +44,16 @@ impl LlmBotSettings {
             self.max_event_bytes,
             KIB..=64 * MIB,
         );
+        check.duration(
+            "bots.llm.probe_every",
+            self.probe_every,
+            Duration::from_millis(100)..=HOUR,
+        );
+        check.duration(
+            "bots.llm.probe_timeout",
+            self.probe_timeout,
+            Duration::from_millis(100)..=MINUTE,
+        );
+        check.number("bots.llm.probe_failures", self.probe_failures, 1..=1_000);
     }
 }

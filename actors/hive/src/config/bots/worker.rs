@@ -10,7 +10,8 @@ use crate::config::{
     settings::{DAY, GIB, HOUR, KIB, MINUTE},
 };
 
-/// Least time that a setting of a worker may give its program.
+/// Least time that a setting of a worker may give its program. Fixed: a bound of the
+/// settings themselves.
 const LEAST: Duration = Duration::from_millis(10);
 
 /// Programs that are started once and handed their tasks as lines of JSON.

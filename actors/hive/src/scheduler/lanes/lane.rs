@@ -32,14 +32,17 @@ pub(super) struct Lane {
     absent_looks: u32,
 }
 
-/// Number of consecutive checks after which a lane of one bot is dropped if the store has no
-/// task of it. Lanes by type alone stay: their number is limited.
+/// Number of consecutive checks after which a lane of one bot is dropped if the store has no task
+/// of it. Lanes by type alone stay: their number is limited. Fixed: in looks, whose interval is
+/// scheduler.poll_interval.
 pub(super) const ABSENT_LOOKS_MAX: u32 = 3;
 
-/// Number of consecutive checks after which additional tasks in the store count as missed.
+/// Number of consecutive checks after which additional tasks in the store count as
+/// missed. Fixed: in looks, whose interval is scheduler.poll_interval.
 const SHORT_LOOKS_MAX: u32 = 2;
-/// Number of checks after which a lane with a part in the store is read from its beginning: a
-/// task that was missed before its end would otherwise wait until the lane is empty.
+/// Number of checks after which a lane with a part in the store is read from its beginning: a task
+/// that was missed before its end would otherwise wait until the lane is empty. Fixed: in looks,
+/// whose interval is scheduler.poll_interval.
 pub(super) const LOOKS_MAX: u32 = 60;
 
 /// A ready task in its lane.

@@ -22,15 +22,25 @@ use super::{
     Dispatcher,
 };
 
-/// Endpoints with work that are looked up at once.
+/// Endpoints with work that are looked up at once. Fixed: bounds one step, so that others
+/// get their turn; the whole has no limit here.
 const WORK_MAX: u32 = 10_000;
 /// Capacity of the mailbox of an endpoint. A message only says that there may be work.
+/// Fixed: a message only says that there may be work.
 const MAILBOX: usize = 64;
-/// Time that an endpoint has to stop. Its work is found again.
+/// Time that an endpoint has to stop. Its work is found again. Fixed: what is interrupted
+/// is found again.
 const STOPS_WITHIN: Duration = Duration::from_secs(1);
-/// Failures of the actor of one endpoint until it stays down.
+/// Failures of the actor of one endpoint until it stays down. Fixed: a failure of it is a
+/// fault of deia, not of the endpoint.
 const BUDGET: u32 = 5;
-/// Period in which they are counted.
+/// Pause before the first restart of such an actor. Fixed: a failure of it is a fault of deia, not of
+/// the endpoint.
+const RESTART_MIN: Duration = Duration::from_millis(100);
+/// Longest pause before a restart. Fixed: as the first.
+const RESTART_MAX: Duration = Duration::from_secs(10);
+/// Period in which they are counted. Fixed: a failure of it is a fault of deia, not of
+/// the endpoint.
 const PERIOD: Duration = Duration::from_secs(60);
 
 impl Dispatcher {
@@ -104,7 +114,7 @@ impl Dispatcher {
         let spec = spec
             .restart(Restart::Transient)
             .backoff(
-                Backoff::new(Duration::from_millis(100), Duration::from_secs(10))
+                Backoff::new(RESTART_MIN, RESTART_MAX)
                     .factor(2.0)
                     .jitter(0.2),
             )

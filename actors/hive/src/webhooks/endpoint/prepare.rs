@@ -11,7 +11,8 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use super::{super::keys::EndpointKeys, EndpointActor, RETRY_AFTER, pause::Pause};
 use crate::{HiveError, outgoing::signature::SigningKey};
 
-/// Pause until the dispatcher has read a change of the endpoint.
+/// Pause until the dispatcher has read a change of the endpoint. Fixed: a fault is not
+/// tried in a loop, and its end is noticed soon.
 const CHANGE_AFTER: Duration = Duration::from_millis(250);
 
 /// The keys and headers of an endpoint, ready for use.

@@ -17,13 +17,16 @@ use super::{
     work::Work,
 };
 
-/// Time for which records are gathered: each write costs a part of a commit.
+/// Time for which records are gathered: each write costs a part of a commit. Fixed: each
+/// write costs a part of a commit, and nobody sees this delay.
 const GATHER: Duration = Duration::from_millis(200);
-/// Records that are written at once.
+/// Records that are written at once. Fixed: bounds one step, so that others get their
+/// turn; the whole has no limit here.
 const WRITE_AT: usize = 256;
-/// Records that may wait for the store; beyond, no delivery begins.
+/// Records that may wait for the store; beyond, no delivery begins. Fixed: bounds the
+/// memory while the store is slow.
 const RECORDS_MAX: usize = 1_024;
-/// Bytes that these may have.
+/// Bytes that these may have. Fixed: bounds the memory while the store is slow.
 const BYTES_MAX: usize = 4 << 20;
 
 /// An attempt that waits for the store.

@@ -18,7 +18,8 @@ use super::{
     tracker::Tracker,
 };
 
-/// Deliveries that are read at once.
+/// Deliveries that are read at once. Fixed: bounds one step, so that others get their
+/// turn; the whole has no limit here.
 const DUE_MAX: u32 = 128;
 /// Limits of one read of the log.
 const SCAN: EventScan = EventScan {

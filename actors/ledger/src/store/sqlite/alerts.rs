@@ -12,7 +12,8 @@ use crate::{
     StoreError,
 };
 
-/// Resolved alerts that one command forgets.
+/// Resolved alerts that one command forgets. Fixed: bounds one step, so that others get
+/// their turn; the whole has no limit here.
 const FORGET_MAX: u32 = 100;
 
 pub(super) fn apply(tx: &mut Tx<'_>, command: &AlertCommand) -> Result<Reply, ApplyError> {

@@ -29,6 +29,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Reply, ApplyEr
         Command::FinishAttempts(command) => Ok(attempts::finish(tx, &command.0)?),
         Command::FinishHeld(command) => Ok(attempts::finish_held(tx, command)?),
         Command::ExtendLeases(command) => Ok(attempts::extend(tx, command)?),
+        Command::HoldLease(command) => Ok(attempts::hold(tx, command)?),
         Command::ReleaseLeases(command) => {
             let taken = attempts::Taken {
                 bots: &command.bots,

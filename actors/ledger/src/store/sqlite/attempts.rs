@@ -18,8 +18,8 @@ use self::{
 };
 use super::{edges, rows, sessions, transaction::Tx};
 use crate::{
-    AttemptReport, CommitNotice, Demand, ExtendLeases, FinishHeld, HeldAck, ProgressReport,
-    ReadyTask, Reply, ReportAck,
+    AttemptReport, CommitNotice, Demand, ExtendLeases, FinishHeld, HeldAck, HeldLease, HoldLease,
+    ProgressReport, ReadyTask, Reply, ReportAck,
 };
 
 pub(super) fn finish(tx: &mut Tx<'_>, reports: &[AttemptReport]) -> rusqlite::Result<Reply> {
@@ -342,6 +342,22 @@ pub(super) fn extend(tx: &Tx<'_>, command: &ExtendLeases) -> rusqlite::Result<Re
         Ok(changed > 0)
     });
     Ok(Reply::Extended(extended.collect::<rusqlite::Result<_>>()?))
+}
+
+/// Makes a lease one that expires by time.
+pub(super) fn hold(tx: &Tx<'_>, command: &HoldLease) -> rusqlite::Result<Reply> {
+    let until = tx.after(command.expires_after).as_millis();
+    let HeldLease {
+        task,
+        attempt,
+        lease,
+    } = command.lease;
+    let mut hold = tx.db.prepare_cached(
+        "UPDATE tasks SET lease_expires_at = max(coalesce(lease_expires_at, 0), ?4)
+         WHERE id = ?1 AND status = 2 AND attempt = ?2 AND lease = ?3",
+    )?;
+    let held = hold.execute(params![task.as_bytes(), attempt, lease.as_bytes(), until])?;
+    Ok(Reply::Done(held as u64))
 }
 
 /// Releases tasks whose lease has expired: its holder has given no sign of life. The

@@ -30,13 +30,16 @@ pub(super) struct Checkpointer {
 /// Value of `wal_pages` after a commit that wrote nothing.
 pub(super) const UNCHANGED: u32 = u32::MAX;
 
-/// Divisor of the limit from which on an idle moment is used for a checkpoint.
+/// Divisor of the limit from which on an idle moment is used for a checkpoint. Fixed: a
+/// part of store.wal_max_bytes, which is the limit.
 const IDLE_SHARE: u32 = 8;
-/// Maximum wait for readers when the log is too long.
+/// Maximum wait for readers when the log is too long. Fixed: the writer waits meanwhile;
+/// a reader that takes longer is waited for the next time.
 const READERS_WITHIN: Duration = Duration::from_millis(50);
-/// Size of a page and of its header in the log, in bytes.
+/// Size of a page and of its header in the log, in bytes. Fact: the WAL format of SQLite:
+/// a frame header has 24 bytes.
 const FRAME_BYTES: u64 = PAGE_BYTES + 24;
-/// Size of a page, in bytes.
+/// Size of a page, in bytes. Fact: the default page size of SQLite.
 const PAGE_BYTES: u64 = 4_096;
 
 impl Checkpointer {

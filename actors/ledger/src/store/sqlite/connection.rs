@@ -6,7 +6,8 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig, ffi};
 
 use super::options::SqliteOptions;
 
-/// Maximum wait of a connection for another that holds the lock.
+/// Maximum wait of a connection for another that holds the lock. Fixed: another process
+/// holds the lock for moments only.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Opens the writer's connection: durable before it answers, with explicit checkpoints.
@@ -53,7 +54,7 @@ pub(super) const SECURE_DELETE: &str = "FAST";
 /// Like [`SECURE_DELETE`], including pages that are freed.
 pub(super) const SECURE_DELETE_ALL: &str = "ON";
 
-/// Value of `PRAGMA synchronous` for FULL.
+/// Value of `PRAGMA synchronous` for FULL. Fact: the documentation of the pragma.
 const SYNCHRONOUS_FULL: i64 = 2;
 
 /// Returns the reason why commits would not survive a power loss, if any. SQLite does

@@ -12,11 +12,14 @@ use rustix::{
 
 use crate::Shortage;
 
-/// Number of bytes that are written to find out whether there is space.
+/// Number of bytes that are written to find out whether there is space. Fixed: more than
+/// the pages of one commit.
 const PROBE_BYTES: usize = 64 << 10;
-/// Space that the growth of a file for maintenance leaves to essential writes.
+/// Space that the growth of a file for maintenance leaves to essential writes. Fixed:
+/// some hundred pages, enough for ends of attempts.
 const LEFT_OVER_BYTES: u64 = 1 << 20;
-/// Interval of the log messages about a disk that stays full.
+/// Interval of the log messages about a disk that stays full. Fixed: keeps a log from
+/// being flooded.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Returns the free space of the directory's file system.

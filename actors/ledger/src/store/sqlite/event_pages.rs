@@ -14,7 +14,7 @@ use super::{
 
 /// Maximum number of events, and of tasks that may have some, that one page examines. A
 /// filter that matches little gives short pages instead of slow ones, and so do tasks
-/// whose events were pruned.
+/// whose events were pruned. Fixed: bounds the time of one read; the next page goes on.
 const SCAN_LIMIT: usize = 50_000;
 
 /// The place where a page continues.

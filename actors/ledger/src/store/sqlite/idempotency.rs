@@ -40,7 +40,8 @@ pub(super) fn remembered<T: DeserializeOwned>(
     }
 }
 
-/// Maximum number of answers of one submitter that are deleted at once.
+/// Maximum number of answers of one submitter that are deleted at once. Fixed: bounds one
+/// step, so that others get their turn; the whole has no limit here.
 const FORGET_AT_ONCE: usize = 64;
 
 /// Stores an answer. Beyond the limits of one submitter the oldest answers of that

@@ -42,7 +42,8 @@ pub(super) fn below(db: &Connection, after: Option<TaskId>) -> rusqlite::Result<
 }
 
 /// Maximum number of rows that one page examines. A filter that matches little gives
-/// short pages instead of slow ones.
+/// short pages instead of slow ones. Fixed: bounds the time of one read; the next page
+/// goes on.
 const SCAN_LIMIT: usize = 50_000;
 
 /// A query for tasks, among those visible to the caller.
@@ -207,7 +208,8 @@ fn matches(row: &Row<'_>, filter: &TaskFilter) -> rusqlite::Result<bool> {
     }
 }
 
-/// Maximum number of events of one task that are shown, the newest.
+/// Maximum number of events of one task that are shown, the newest. Fact: the API, whose
+/// schema states it.
 const TASK_EVENTS: usize = 1_000;
 
 /// Returns the events of one task, oldest first, for a caller with that visibility.

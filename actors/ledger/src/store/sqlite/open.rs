@@ -27,11 +27,14 @@ use super::{
 use crate::{SettingsRecord, StoreError, anchor::Anchor};
 
 /// Minimum version of SQLite: earlier ones may corrupt the file when a WAL is reset.
+/// Fact: the release notes of SQLite 3.51.3.
 const LEAST_SQLITE: i32 = 3_051_003;
 
-/// Number of threads that serve the hive's own reads.
+/// Number of threads that serve the hive's own reads. Fixed: the hive's own reads come
+/// one after the other, and one may be long.
 const INTERNAL_READERS: usize = 2;
-/// Number of threads that serve the followers of the event log.
+/// Number of threads that serve the followers of the event log. Fixed: followers read one
+/// after the other.
 const FOLLOWER_READERS: usize = 1;
 
 /// Reason why the store cannot be opened.
@@ -224,7 +227,8 @@ fn make_private(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Lead of the newest events over the clock below which no warning is logged.
+/// Lead of the newest events over the clock below which no warning is logged. Fixed:
+/// clocks of one host go apart by less.
 const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
 /// Returns the lag of the clock behind the newest events if it exceeds [`CLOCK_SLACK`].

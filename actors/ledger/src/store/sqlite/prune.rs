@@ -8,9 +8,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{idempotency, rows, shares::Counted, transaction::Tx, unreadable};
 use crate::{Prunable, Pruned, Reply, Retention};
 
-/// Maximum number of rows that one search for prunable tasks reads.
+/// Maximum number of rows that one search for prunable tasks reads. Fixed: bounds the
+/// time of one read; the next page goes on.
 const SCAN_LIMIT: u32 = 5_000;
-/// Maximum number of idempotency keys that one command deletes.
+/// Maximum number of idempotency keys that one command deletes. Fixed: bounds one step,
+/// so that others get their turn; the whole has no limit here.
 const KEYS_MAX: usize = 1_000;
 
 /// Returns the time before which a finished task may be deleted; `None` while it has

@@ -198,6 +198,18 @@ pub(super) fn bots_with_running_tasks(
     .collect()
 }
 
+pub(super) fn bots_with_attempts(db: &Connection, node: u32) -> rusqlite::Result<Vec<BotName>> {
+    db.prepare_cached(
+        "SELECT DISTINCT bot FROM tasks INDEXED BY tasks_running
+         WHERE status = 2 AND bot IS NOT NULL AND lease_node = ?1",
+    )?
+    .query_map([node], |row| {
+        lenient("tasks", row, |row| rows::parsed(row, 0))
+    })?
+    .filter_map(Result::transpose)
+    .collect()
+}
+
 pub(super) fn held_attempts(db: &Connection, bot: &BotName) -> rusqlite::Result<Vec<HeldAttempt>> {
     db.prepare_cached(
         "SELECT id, attempt, lease, started_at, lease_expires_at, timeout_seconds,

@@ -17,7 +17,8 @@ use crate::{
     WebhookCommand, reserve::FILE,
 };
 
-/// Minimum time between two attempts to restore the reserve.
+/// Minimum time between two attempts to restore the reserve. Fixed: a fault is not tried
+/// in a loop, and its end is noticed soon.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Part of the reserve that a command may use.
@@ -45,6 +46,7 @@ pub(super) fn share_of(command: &Command, has_happened: bool) -> Share {
         | Command::FinishAttempts(_)
         | Command::FinishHeld(_)
         | Command::ExtendLeases(_)
+        | Command::HoldLease(_)
         | Command::ReleaseLeases(_)
         | Command::MoveBot(_)
         | Command::NoteDrained(_)

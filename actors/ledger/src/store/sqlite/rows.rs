@@ -42,7 +42,7 @@ pub(super) const TASK_COLUMNS: &str = "seq, id, type, priority, status, submitte
         execution_ms, cancel_requested_at, last_error, end_reason, expires_at, dedup_key, blocked_by, progress,
         last_event, suspicions, hive_deaths, erased_at, bytes, events, session";
 
-/// The place of the session among [`TASK_COLUMNS`].
+/// The place of the session among [`TASK_COLUMNS`]. Fact: the order of these columns.
 pub(super) const SESSION_COLUMN: usize = 33;
 
 /// Selects one task by its id.

@@ -11,6 +11,7 @@ use rusqlite::{Connection, Row, params, types::ValueRef};
 use crate::metrics::UNREADABLE_ROWS;
 
 /// Maximum number of rows that are logged, once each; further ones are only counted.
+/// Fixed: keeps a log from being flooded.
 const TOLD_MAX: usize = 1_000;
 
 static TOLD: Mutex<Option<HashSet<String>>> = Mutex::new(None);

@@ -42,7 +42,8 @@ use crate::{
     metrics::StoreMetrics,
 };
 
-/// Time that the writer waits for a command before it uses the pause.
+/// Time that the writer waits for a command before it uses the pause. Fixed: a pause that
+/// callers do not see.
 const IDLE_AFTER: Duration = Duration::from_millis(50);
 
 /// A command and the caller who waits for its answer.

@@ -6,7 +6,7 @@ use deia_ledger::{Apply, ExtendLeases, HeldLease};
 use deia_model::{BotName, Executor, Principal, Task, TaskId};
 
 use super::{
-    super::{MISSED_HEARTBEATS, STORED_LEASE_FACTOR, heartbeat_of},
+    super::{STORED_LEASE_FACTOR, heartbeat_of},
     RemoteWork, not_found,
 };
 use crate::HiveError;
@@ -62,7 +62,8 @@ impl RemoteWork {
 
     /// Returns the time for which a worker of the bot may be silent.
     pub(super) async fn lease_time(&self, bot: &BotName) -> Result<Duration, HiveError> {
-        let default = self.config().bots.remote.heartbeat;
+        let settings = self.config().bots.remote;
+        let default = settings.heartbeat;
         let heartbeat = match self.ledger.bot(bot.clone()).await? {
             Some(record) => match &record.spec.executor {
                 Executor::Remote(spec) => heartbeat_of(spec, default),
@@ -70,6 +71,6 @@ impl RemoteWork {
             },
             None => default,
         };
-        Ok(heartbeat * MISSED_HEARTBEATS)
+        Ok(heartbeat * settings.missed_heartbeats)
     }
 }

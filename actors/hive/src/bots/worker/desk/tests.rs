@@ -4,7 +4,7 @@ use super::*;
 use crate::bots::{
     command::tests::claimed,
     output::{OutputLimits, Outputs},
-    worker::protocol::Failure,
+    worker::protocol::{Failure, Garbage, Message},
 };
 
 /// A desk with an attempt on it whose order was taken, and whose output may have 8 bytes.
@@ -105,6 +105,26 @@ async fn answers_of_others_change_nothing() {
         assert_eq!(setup.take(progress).await, Err(Garbage::NoAttempt(other)));
     }
     assert_eq!(setup.desk.attempts(), [setup.ticket.key]);
+}
+
+#[tokio::test]
+async fn only_an_attempt_that_was_alone_is_answered_for_the_program() {
+    let over = || {
+        End::OverLimit(Overrun {
+            class: FailureClass::Internal,
+            words: "it had 3 processes".into(),
+        })
+    };
+    let mut setup = Setup::new();
+    setup.desk.answer_sole(over());
+    assert!(matches!(setup.end().await, End::OverLimit(_)));
+    let setup = Setup::new();
+    let limits = OutputLimits { memory: 8, file: 8 };
+    let other = claimed("y");
+    let spool = Outputs::of(setup._dir.path()).keep(other.task.id, other.task.attempt, limits);
+    let _ticket = setup.desk.open(other, spool, Progress::told());
+    setup.desk.answer_sole(over());
+    assert_eq!(setup.desk.attempts().len(), 2);
 }
 
 #[tokio::test]

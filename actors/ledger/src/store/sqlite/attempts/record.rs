@@ -16,7 +16,8 @@ use crate::{
     },
 };
 
-/// Maximum number of failed attempts that are stored with a task.
+/// Maximum number of failed attempts that are stored with a task. Fixed: more than
+/// tasks.max_attempts commonly allows; the events have them all.
 const EVIDENCE_MAX: i64 = 100;
 
 /// Stores the evidence of an attempt that did not succeed.

@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{CloseMessages, ReadMessage, Rejection, Reply, TakeMessages};
 
-/// Messages of an inbox that are ended in one step when its bot is removed.
+/// Messages of an inbox that are ended in one step when its bot is removed. Fixed: bounds
+/// one step, so that others get their turn; the whole has no limit here.
 const REMOVED_AT_ONCE: u32 = 1_000;
 
 pub(super) fn take(tx: &mut Tx<'_>, command: &TakeMessages) -> rusqlite::Result<Reply> {

@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{EndSession, Rejection, ReleaseBot, Reply, SettleSessions};
 
-/// Waiting tasks that are cancelled in the transaction that ends their session.
+/// Waiting tasks that are cancelled in the transaction that ends their session. Fixed:
+/// bounds one step, so that others get their turn; the whole has no limit here.
 const CANCELLED_AT_ONCE: u32 = 500;
 
 pub(super) fn end_by_caller(tx: &mut Tx<'_>, command: &EndSession) -> Result<Reply, ApplyError> {

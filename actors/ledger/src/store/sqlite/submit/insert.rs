@@ -21,7 +21,8 @@ use super::{
 };
 use crate::{CommitNotice, Demand, ReadyTask, Slot, TaskPolicy};
 
-/// Maximum size of content that is stored in the row of the task, in bytes.
+/// Maximum size of content that is stored in the row of the task, in bytes. Fixed: a
+/// quarter of a page, so that several rows share one.
 const INLINE_CONTENT: usize = 1_024;
 
 /// A task to be inserted, with the values that settings complete.

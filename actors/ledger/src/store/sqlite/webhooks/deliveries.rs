@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{AttemptRecord, CommitNotice, RecordDeliveries, Rejection, Reply, RetryDelivery};
 
-/// Number of attempts that are kept of each delivery.
+/// Number of attempts that are kept of each delivery. Fact: the API, whose schema states
+/// it.
 const ATTEMPTS_MAX: u32 = 20;
 
 pub(super) fn record(tx: &mut Tx<'_>, command: &RecordDeliveries) -> Result<Reply, ApplyError> {

@@ -16,7 +16,8 @@ pub(super) const WEBHOOKS: &str = "webhooks";
 /// A list of deliveries, in cursors.
 pub(super) const DELIVERIES: &str = "deliveries";
 
-/// Troubled endpoints that are looked at, the longest failing first.
+/// Troubled endpoints that are looked at, the longest failing first. Fixed: bounds one
+/// step, so that others get their turn; the whole has no limit here.
 const TROUBLED_MAX: u32 = 1_000;
 
 /// A place in a list of deliveries: the newest first attempt comes first.

@@ -17,7 +17,8 @@ use crate::{
     CommitNotice, Rejection, ReplayProgress, Reply, RunningReplay, StartReplay, StopReplay,
 };
 
-/// Number of replays that are kept of each endpoint.
+/// Number of replays that are kept of each endpoint. Fact: the API, whose schema states
+/// it.
 const KEPT: u32 = 20;
 
 fn state_code(state: ReplayState) -> u8 {

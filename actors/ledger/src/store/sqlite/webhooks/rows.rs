@@ -9,7 +9,8 @@ use rusqlite::{Connection, Row};
 use super::super::rows;
 use crate::{StoredWebhook, WebhookOwner};
 
-/// Number of missed ranges that are kept for each endpoint.
+/// Number of missed ranges that are kept for each endpoint. Fact: the API, whose schema
+/// states it.
 pub(super) const MISSED_MAX: u32 = 10;
 
 /// The columns that [`stored`] reads.

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use super::{Job, Writer};
 use crate::StoreError;
 
-/// Time before a failed write is retried.
+/// Time before a failed write is retried. Fixed: a fault is not tried in a loop, and its
+/// end is noticed soon.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// The reason why nothing can be written, and the time of the next try.

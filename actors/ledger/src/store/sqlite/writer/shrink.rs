@@ -8,11 +8,13 @@ use rusqlite::Connection;
 use super::Writer;
 use crate::store::sqlite::{checkpoint::UNCHANGED, errors::is_fatal};
 
-/// Free pages that are kept for further writes: 4 MiB.
+/// Free pages that are kept for further writes: 4 MiB. Fixed: the writes of some seconds.
 const KEPT_PAGES: u32 = 1_024;
 /// Divisor: the share of the file that may be free, since less is not worth the writes.
+/// Fixed: releasing pages costs writes.
 const FREE_SHARE: u32 = 4;
-/// Pages that one step releases: it must not delay a caller.
+/// Pages that one step releases: it must not delay a caller. Fixed: bounds one step, so
+/// that others get their turn; the whole has no limit here.
 const STEP_PAGES: u32 = 256;
 
 /// Returns the number of pages to release now.

@@ -1,21 +1,40 @@
 //! Probes of a service, and what its bot offers by them.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use reqwest::Method;
 use tokio::sync::watch;
 
-use super::HttpContext;
+use super::{ServiceContext, plain_headers};
 use crate::{
     bots::{
         executor::{Offer, Readiness},
         log::Stream,
-        service::plain_headers,
     },
-    config::HttpBotSettings,
     outgoing::{ExchangeError, OutgoingRequest},
 };
+
+/// Way in which a service is probed.
+#[derive(Clone, Debug)]
+pub(in crate::bots) enum ProbeBy {
+    /// A connection to that address, which is closed at once.
+    Connection { url: String },
+    /// A GET of that address with these headers, answered by a status of 200 to 299.
+    Get {
+        url: String,
+        headers: BTreeMap<String, String>,
+    },
+}
+
+/// Limits of probes (`bots.http.probe_*`, `bots.llm.probe_*`).
+#[derive(Clone, Copy, Debug)]
+pub(in crate::bots) struct ProbeLimits {
+    pub(in crate::bots) every: Duration,
+    pub(in crate::bots) timeout: Duration,
+    /// Failures in a row after which the service cannot be reached.
+    pub(in crate::bots) failures: u32,
+}
 
 /// Reason why a service cannot be reached.
 #[derive(Debug)]
@@ -99,34 +118,41 @@ impl Reach {
 }
 
 /// Probes the service of one incarnation of a bot.
-pub(super) struct Prober {
-    cx: Arc<HttpContext>,
-    settings: HttpBotSettings,
+pub(in crate::bots) struct Prober {
+    service: Arc<ServiceContext>,
+    by: ProbeBy,
+    limits: ProbeLimits,
     reach: Reach,
     offers: watch::Sender<Offer>,
 }
 
 impl Prober {
-    pub(super) fn new(cx: Arc<HttpContext>, settings: HttpBotSettings, slots: u32) -> Self {
-        let reach = Reach::new(slots, settings.probe_failures);
+    pub(in crate::bots) fn new(
+        service: Arc<ServiceContext>,
+        by: ProbeBy,
+        limits: ProbeLimits,
+        slots: u32,
+    ) -> Self {
+        let reach = Reach::new(slots, limits.failures);
         Self {
-            cx,
-            settings,
+            service,
+            by,
+            limits,
             reach,
             offers: watch::Sender::new(reach.offer()),
         }
     }
 
     /// Returns what the bot offers, as it changes.
-    pub(super) fn offers(&self) -> watch::Receiver<Offer> {
+    pub(in crate::bots) fn offers(&self) -> watch::Receiver<Offer> {
         self.offers.subscribe()
     }
 
     /// Probes the service until this is dropped.
-    pub(super) async fn run(mut self) -> Infallible {
-        let every = self.settings.probe_every;
+    pub(in crate::bots) async fn run(mut self) -> Infallible {
+        let every = self.limits.every;
         loop {
-            let since = self.cx.since_success();
+            let since = self.service.since_success();
             let pause = match since.filter(|since| *since < every) {
                 // A task that was carried out proves as much.
                 Some(since) => {
@@ -150,7 +176,7 @@ impl Prober {
         if before == offer {
             return;
         }
-        let log = &self.cx.service.log;
+        let log = &self.service.log;
         match (offer.readiness, failure) {
             (Readiness::Unreachable(_), Some(failure)) => {
                 let said = format!(
@@ -158,25 +184,28 @@ impl Prober {
                     failure.detail()
                 );
                 log.line(None, Stream::Deia, &said);
-                tracing::warn!(bot = %self.cx.service.bot, reason = failure.detail(), "service of a bot cannot be reached");
+                tracing::warn!(bot = %self.service.bot, reason = failure.detail(), "service of a bot cannot be reached");
             }
             _ => log.line(None, Stream::Deia, "the service can be reached"),
         }
     }
 
     async fn probe(&self) -> Result<(), Unreachable> {
-        let (cx, limit) = (&self.cx, self.settings.probe_timeout);
-        let Some(url) = &cx.spec.health_url else {
-            let knocked = cx.service.line.knock(&cx.spec.url, limit).await;
-            return knocked.map_err(Unreachable::NoAnswer);
+        let (line, limit) = (&self.service.line, self.limits.timeout);
+        let (url, headers) = match &self.by {
+            ProbeBy::Connection { url } => {
+                let knocked = line.knock(url, limit).await;
+                return knocked.map_err(Unreachable::NoAnswer);
+            }
+            ProbeBy::Get { url, headers } => (url, headers),
         };
         // Secrets of requests are not for this address, which may be another host.
         let request = OutgoingRequest {
             method: Method::GET,
-            headers: plain_headers(&cx.spec.headers),
+            headers: plain_headers(headers),
             body: Bytes::new(),
         };
-        let opened = cx.service.line.open(url, request, limit).await;
+        let opened = line.open(url, request, limit).await;
         let status = opened.map_err(Unreachable::NoAnswer)?.status;
         match (200..300).contains(&status) {
             true => Ok(()),
