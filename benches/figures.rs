@@ -1,7 +1,7 @@
 //! The figures of the whole: the real binary, over HTTP, on a disk, durable and
 //! authenticated. `cargo bench --bench figures [-- NAME...]` with names from
 //! `submit batch admission lifecycle latency status start memory backlog command worker webhooks audit
-//! audit-verify audit-query remote idle-bots scheduler degradation reload`. A number after some names is another
+//! audit-verify audit-query remote idle-bots scheduler degradation reload overload`. A number after some names is another
 //! size: `audit-query=10000000` measures among so many entries, `remote=20` so many tasks a
 //! worker, `idle-bots=50` so many bots of a kind, `reload=50` so many bots.
 //!
@@ -20,6 +20,8 @@ mod audit_verify;
 mod degradation;
 #[path = "figures/idle_bots.rs"]
 mod idle_bots;
+#[path = "figures/overload.rs"]
+mod overload;
 #[path = "figures/raw.rs"]
 mod raw;
 #[path = "figures/reload.rs"]
@@ -94,6 +96,7 @@ fn main() -> Result<()> {
             "reload",
             "scheduler",
             "degradation",
+            "overload",
         ] {
             if wanted(name) {
                 let figure = match name {
@@ -134,6 +137,7 @@ async fn measure(name: &str) -> Result<Value> {
         "backlog" => backlog().await,
         "worker" => worker::measure().await,
         "webhooks" => webhooks::measure().await,
+        "overload" => overload::measure().await,
         "audit" => {
             tokio::task::LocalSet::new()
                 .run_until(audit::measure())

@@ -210,6 +210,11 @@ impl Server {
         all.map(resident_bytes).sum()
     }
 
+    /// Returns the process id of the server.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends the server the way a crash does.
     pub(crate) fn kill(mut self) {
         self.end();
