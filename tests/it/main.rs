@@ -105,6 +105,8 @@ mod service_support;
 mod services;
 mod sessions;
 mod settings;
+mod shedding;
+mod slow_disk;
 mod store_faults;
 mod supervisors;
 mod support;

@@ -61,21 +61,6 @@ impl TestApp {
         app
     }
 
-    /// With these settings, by a command that is adjusted first.
-    pub(crate) async fn start_adjusted(
-        settings: &[&str],
-        adjust: impl FnOnce(&mut Command),
-    ) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let data_dir = dir.path().join("data");
-        let mut command = command(&data_dir, settings);
-        adjust(&mut command);
-        let started = Self::try_start(command, &data_dir).await;
-        let mut app = started.unwrap_or_else(|log| panic!("the server does not start:\n{log}"));
-        app._dir = Some(dir);
-        app
-    }
-
     /// In that data directory.
     pub(crate) async fn start_in(data_dir: &Path, settings: &[&str]) -> Self {
         let started = Self::try_start(command(data_dir, settings), data_dir).await;

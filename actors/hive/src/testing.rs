@@ -27,8 +27,8 @@ use std::{ops::Deref, sync::Arc};
 use actix::Actor;
 pub use deia_ledger::testing::{Look, PATIENCE, block_until, until};
 use deia_model::{
-    BotName, BotSpec, BotStatus, KeyGrant, Level, NewTask, Principal, Role, Task, TaskId,
-    TaskResult, TaskStatus, Timestamp,
+    BotName, BotSpec, BotStatus, KeyGrant, NewTask, Principal, Role, Task, TaskId, TaskResult,
+    TaskStatus,
 };
 use deia_supervision::{ChildState, Context, StartError, Tree, child};
 use serde_json::{Value, json};
@@ -37,7 +37,6 @@ use tempfile::TempDir;
 use crate::{
     FrontFactory, Hive, HiveStartError, PutHow, StartSettings,
     config::{Config, Layers},
-    mode::{CurrentLevel, InForce, LevelSource},
 };
 
 pub use crate::{degradation::DegradationSamples, scheduler::Decisions};
@@ -74,35 +73,6 @@ pub(crate) fn fail_child_on_demand(tree: &Tree, data_dir: &std::path::Path) {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     });
-}
-
-/// Puts the level in force that is in a file `level` in the data directory, whenever it changes.
-pub(crate) fn follow_level(level: &CurrentLevel, data_dir: &std::path::Path) {
-    if std::env::var_os("DEIA_TEST_LEVEL").is_none() {
-        return;
-    }
-    let (level, file) = (level.clone(), data_dir.join("level"));
-    actix_rt::spawn(async move {
-        loop {
-            let number = std::fs::read_to_string(&file).ok();
-            let number = number.and_then(|text| Level::new(text.trim().parse().ok()?));
-            if let Some(number) = number.filter(|number| *number != level.level()) {
-                level.set(in_force(number));
-                let _ = std::fs::write(file.with_file_name("level-in-force"), number.to_string());
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    });
-}
-
-/// Returns a level that a test puts in force.
-pub(crate) fn in_force(level: Level) -> InForce {
-    InForce {
-        level,
-        source: LevelSource::Signals,
-        since: Timestamp::now(),
-        why: "a test demands it".into(),
-    }
 }
 
 /// Takes the place of the HTTP server.

@@ -82,6 +82,7 @@ pub(crate) fn in_read_only(method: &Method, access: Access, path: &str) -> bool 
             | P::AuditAppend
             | P::AuditExport
             | P::ModeSet
+            | P::SysConfigRead
             | P::SysConfigWrite
             | P::AdminUsers
             | P::AdminKeys

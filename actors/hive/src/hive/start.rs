@@ -111,7 +111,6 @@ impl Hive {
         #[cfg(any(test, feature = "testing"))]
         if let Some(tree) = hive.inner.deps.tree.get() {
             crate::testing::fail_child_on_demand(tree, &hive.config().data_dir);
-            crate::testing::follow_level(&hive.inner.deps.level, &hive.config().data_dir);
         }
         Ok(hive)
     }

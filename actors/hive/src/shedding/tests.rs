@@ -1,7 +1,16 @@
-use deia_model::Mode;
+use deia_model::{ModeChange, Timestamp};
 
 use super::*;
-use crate::testing::{in_force, with_hive};
+use crate::{mode::LevelSource, testing::with_hive};
+
+fn in_force(level: Level) -> InForce {
+    InForce {
+        level,
+        source: LevelSource::Signals,
+        since: Timestamp::now(),
+        why: "a test demands it".into(),
+    }
+}
 
 fn level(number: u8) -> Level {
     Level::new(number).unwrap()
@@ -61,7 +70,6 @@ fn errors_name_the_level_and_its_reason() {
         assert_eq!(refused.unwrap_err().to_string(), expected);
     }
     assert!(shedding.needs(Feature::MessageDelivery).is_ok());
-    assert_eq!(Mode::of(level(4), false), Mode::Maintenance);
 }
 
 #[tokio::test]
@@ -80,8 +88,17 @@ fn running_work_goes_on_in_read_only_mode_and_submissions_resume_after_it() {
     with_hive(async |hive| {
         hive.simulated("b").await;
         let before = hive.submit_one().await;
-        let set = |number| hive.shedding().0.set(in_force(level(number)));
-        set(4);
+        let set = async |number| {
+            let change = ModeChange {
+                level: Some(level(number)),
+                auto: false,
+                reason: Some("a test demands it".into()),
+                duration_seconds: None,
+            };
+            let status = hive.degradation().change(&hive.admin, change).await;
+            assert_eq!(status.unwrap().level, level(number));
+        };
+        set(4).await;
         let submit = async || {
             let task = NewTask::new("general".parse().unwrap(), "x");
             hive.tasks().submit(&hive.admin, vec![task], None).await
@@ -89,13 +106,13 @@ fn running_work_goes_on_in_read_only_mode_and_submissions_resume_after_it() {
         let refused = submit().await.map(drop).unwrap_err();
         assert!(matches!(refused, HiveError::ReadOnly(_)), "{refused}");
         assert!(hive.result(before).await.success);
-        set(3);
+        set(3).await;
         let refused = submit().await.map(drop).unwrap_err();
         assert!(
             matches!(refused, HiveError::SubmissionsShed { .. }),
             "{refused}"
         );
-        set(2);
+        set(2).await;
         assert!(submit().await.is_ok());
     });
 }
