@@ -206,7 +206,11 @@ async fn an_output_that_finds_no_room_costs_the_task_nothing() {
     };
     let settings = [
         QUICK.as_slice(),
-        &["store.reserve_bytes=4MiB", "tasks.max_output_bytes=64KiB"],
+        &[
+            "store.reserve_bytes=4MiB",
+            "degradation.enabled=false",
+            "tasks.max_output_bytes=64KiB",
+        ],
     ]
     .concat();
     let app = disk.start(&settings).await.unwrap();
@@ -247,7 +251,11 @@ async fn an_output_does_not_use_up_the_reserve() {
     };
     let settings = [
         QUICK.as_slice(),
-        &["store.reserve_bytes=8MiB", "tasks.max_output_bytes=64KiB"],
+        &[
+            "store.reserve_bytes=8MiB",
+            "degradation.enabled=false",
+            "tasks.max_output_bytes=64KiB",
+        ],
     ]
     .concat();
     let app = disk.start(&settings).await.unwrap();

@@ -306,7 +306,11 @@ async fn pause_cancel_and_stop_work_on_a_full_disk_and_ends_are_recorded() {
     let Some(disk) = small_disk("40m") else {
         return;
     };
-    let settings = ["bots.seed=[]", "store.reserve_bytes=4MiB"];
+    let settings = [
+        "bots.seed=[]",
+        "store.reserve_bytes=4MiB",
+        "degradation.enabled=false",
+    ];
     let mut app = disk.start(&settings).await.unwrap();
     assert_eq!(reserved(&disk), RESERVE);
     let gates = tempfile::tempdir().unwrap();
@@ -385,6 +389,7 @@ async fn a_full_disk_refuses_writes_and_nothing_else() {
     };
     let settings = [
         "store.reserve_bytes=4MiB",
+        "degradation.enabled=false",
         "bots.seed=[]",
         "bots.restart.min=1ms",
         "tasks.retry.min=1ms",

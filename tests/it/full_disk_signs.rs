@@ -55,7 +55,11 @@ async fn hive_with_the_reserve_in_use_is_not_ready_until_it_is_whole_again() {
     let Some(disk) = small_disk("8m") else {
         return;
     };
-    let settings = ["bots.seed=[]", "store.reserve_bytes=1MiB"];
+    let settings = [
+        "bots.seed=[]",
+        "store.reserve_bytes=1MiB",
+        "degradation.enabled=false",
+    ];
     let mut app = disk.start(&settings).await.unwrap();
     assert_eq!(
         (ready(&app).await, &*ready_gauge(&app).await),
@@ -91,6 +95,7 @@ async fn disk_full_of_outputs_clears_by_erasing_and_by_retention() {
     let settings = [
         "bots.seed=[]",
         "store.reserve_bytes=1MiB",
+        "degradation.enabled=false",
         "tasks.max_output_bytes=64KiB",
     ];
     let mut app = disk.start(&settings).await.unwrap();

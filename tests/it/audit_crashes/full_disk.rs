@@ -13,9 +13,10 @@ use crate::{
 
 const WORKER: &str = "/api/v1/bots/worker";
 
-const SETTINGS: [&str; 4] = [
+const SETTINGS: [&str; 5] = [
     "bots.seed=[]",
     "store.reserve_bytes=1MiB",
+    "degradation.enabled=false",
     "limits.enabled=false",
     "audit.seal_every=100ms",
 ];
