@@ -13,6 +13,7 @@ use deia_supervision::{Context, StartError, child};
 
 use crate::{
     bots::Outputs,
+    config::Settings,
     lifecycle::Lifecycle,
     subsystem::{Deps, TreeBuilder},
 };
@@ -44,13 +45,10 @@ const FORGET_ON_FULL_DISK: usize = 8;
 pub(crate) fn declare(deps: &Deps, tree: &mut TreeBuilder, outputs: &Outputs) {
     let (ledger, outputs) = (deps.ledger.clone(), outputs.clone());
     let lifecycle = deps.lifecycle.clone();
-    let config = deps.settings.get();
-    let events = EventLimits {
-        retention: config.events.retention,
-        max_bytes: config.events.max_bytes.as_u64(),
-    };
+    let settings = deps.settings.clone();
     let (spec, _) = child("retention", move || {
-        let built = Retention::new(ledger.clone(), outputs.clone(), lifecycle.clone(), events);
+        let settings = settings.clone();
+        let built = Retention::new(ledger.clone(), outputs.clone(), lifecycle.clone(), settings);
         async move { Ok::<_, StartError>(built) }
     });
     tree.core(spec);
@@ -70,7 +68,7 @@ pub(crate) struct Retention {
     ledger: Ledger,
     outputs: Outputs,
     lifecycle: Arc<Lifecycle>,
-    events: EventLimits,
+    settings: Settings,
     /// Position at which the next scan of the tasks continues.
     from: i64,
     /// Number of tasks forgotten in one command.
@@ -86,13 +84,13 @@ impl Retention {
         ledger: Ledger,
         outputs: Outputs,
         lifecycle: Arc<Lifecycle>,
-        events: EventLimits,
+        settings: Settings,
     ) -> Self {
         Self {
             ledger,
             outputs,
             lifecycle,
-            events,
+            settings,
             from: i64::MIN,
             at_once: FORGET_MAX,
             events_at_once: EVENTS_MAX,
@@ -139,7 +137,12 @@ impl Retention {
 impl Retention {
     /// Forgets some events: at its own pace, independent of the tasks.
     fn step_of_events(&mut self, ctx: &mut Context<Self>) {
-        let (ledger, limits, max) = (self.ledger.clone(), self.events, self.events_at_once);
+        let events = self.settings.get().events.clone();
+        let limits = EventLimits {
+            retention: events.retention,
+            max_bytes: events.max_bytes.as_u64(),
+        };
+        let (ledger, max) = (self.ledger.clone(), self.events_at_once);
         let began = Instant::now();
         let forgetting = async move { forget_events(&ledger, limits, max).await };
         ctx.spawn(forgetting.into_actor(self).map(move |done, this, ctx| {

@@ -30,6 +30,8 @@ const LIVE: &[&str] = &[
     "bots.last_port",
     "bots.log_answer_max_bytes",
     "degradation",
+    "events.max_bytes",
+    "events.retention",
     "messaging",
     "secrets.max",
     "secrets.max_bytes",

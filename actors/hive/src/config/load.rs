@@ -82,7 +82,7 @@ impl Layers {
     }
 
     /// Returns the values of the file, as they were stored.
-    pub(super) fn stored_values(&self) -> Option<&Value> {
+    pub(crate) fn stored_values(&self) -> Option<&Value> {
         self.values.as_ref()
     }
 
@@ -375,6 +375,15 @@ mod tests {
             "f.yaml: server.bnid: no such setting; did you mean server.bind?\n\
              server.workers: 300 is not allowed; expected 0 to 256 (set by f.yaml)"
         );
+    }
+
+    #[test]
+    fn files_may_be_json() {
+        let text = "{\n\t\"server\": {\n\t\t\"workers\": 3\n\t}\n}\n";
+        for text in [text.to_owned(), text.replace('\t', "  ")] {
+            let config = Layers::default().text("f.json", &*text).load().unwrap();
+            assert_eq!(config.server.workers, 3, "{text}");
+        }
     }
 
     #[test]

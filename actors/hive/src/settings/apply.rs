@@ -132,7 +132,14 @@ impl SettingsApi {
         if !intent.dry_run && awaits_confirmation(&book.open) {
             return Err(HiveError::ConfirmationPending { version });
         }
-        let most = self.0.settings.get().settings.max_confirm;
+        let settings = self.0.settings.get().settings.clone();
+        if !intent.dry_run && book.open.len() >= settings.keep_versions as usize {
+            let count = book.open.len();
+            return Err(HiveError::SettingsRefused(format!(
+                "{count} changes are on probation, as many as versions are kept (settings.keep_versions); wait until the first is over (settings.probation)"
+            )));
+        }
+        let most = settings.max_confirm;
         if intent.confirm_within.is_some_and(|within| within > most) {
             return Err(HiveError::Invalid(vec![deia_model::Violation {
                 pointer: "/confirm_within_seconds".to_owned(),

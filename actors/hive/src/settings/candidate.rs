@@ -43,16 +43,16 @@ impl Candidate {
     /// # Errors
     /// As [`Self::new`].
     pub(super) fn restored(base: Layers, content: &Content) -> Result<Self, ConfigError> {
-        let now = base.read_text().map(hash_of);
         let overrides = live(&content.overrides);
-        if now == content.file_hash {
+        if base.read_text().map(hash_of) == content.file_hash {
             return Self::new(base, overrides);
         }
-        let values = match base.read_text().map(read_yaml) {
-            // Secrets are not stored: they are those of the file as it is.
-            Some(Ok(now)) => with_secrets_of(content.file.clone(), &now),
-            _ => content.file.clone(),
+        // Secrets are not stored: they are those of the file as it was read last.
+        let read = match base.stored_values() {
+            Some(values) => values.clone(),
+            None => base.read_text().and_then(|text| read_yaml(text).ok()).unwrap_or_default(),
         };
+        let values = with_secrets_of(content.file.clone(), &read);
         let base = base.values(values);
         Self::load(
             base,

@@ -139,14 +139,13 @@ impl SettingsApi {
         Ok(self.0.ledger.apply(write).await.map(drop)?)
     }
 
-    /// Returns the content of an earlier version, checked.
+    /// Returns the content of an earlier version, checked. Reads no file: the trouble may be a disk
+    /// that hangs.
     async fn restored(&self, book: &Book, content: &Content) -> Result<Checked, HiveError> {
-        let (source, base, content) = (self.0.source.clone(), book.base.clone(), content.clone());
+        let (base, content) = (book.base.clone(), content.clone());
         let in_force = self.0.settings.get();
         let checked = loaded(move || {
-            // The layers as they are now, unless the file cannot be read.
-            let layers = source.layers().unwrap_or(base);
-            let candidate = Candidate::restored(layers, &content)?;
+            let candidate = Candidate::restored(base, &content)?;
             check(&in_force, candidate)
         });
         let checked = checked.await?;
