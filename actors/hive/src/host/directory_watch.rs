@@ -31,7 +31,7 @@ impl DirectoryWatch {
     /// # Errors
     /// The descriptor is of no use to the runtime.
     pub(crate) fn of(watched: OwnedFd) -> io::Result<Self> {
-        AsyncFd::with_interest(watched, Interest::READABLE).map(Self)
+        AsyncFd::register_with_interest(watched, Interest::READABLE).map(Self)
     }
 
     /// Resolves when something in the directories has changed since the last call.

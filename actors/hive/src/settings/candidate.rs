@@ -31,11 +31,14 @@ impl Candidate {
         base: Layers,
         overrides: BTreeMap<String, Override>,
     ) -> Result<Self, ConfigError> {
-        let (file_hash, file) = match base.read_text() {
-            Some(text) => (Some(hash_of(text)), read_yaml(text)?),
-            None => (None, Value::Null),
-        };
-        Self::load(base, file_hash, without_secrets(file), overrides)
+        // First: its errors name the file.
+        let mut loaded = Self::load(base, None, Value::Null, overrides)?;
+        if let Some(text) = loaded.base.read_text() {
+            let (hash, file) = (hash_of(text), read_yaml(text)?);
+            loaded.file_hash = Some(hash);
+            loaded.file = without_secrets(file);
+        }
+        Ok(loaded)
     }
 
     /// Loads the content of an earlier version in place of that of the file.
@@ -50,7 +53,10 @@ impl Candidate {
         // Secrets are not stored: they are those of the file as it was read last.
         let read = match base.stored_values() {
             Some(values) => values.clone(),
-            None => base.read_text().and_then(|text| read_yaml(text).ok()).unwrap_or_default(),
+            None => base
+                .read_text()
+                .and_then(|text| read_yaml(text).ok())
+                .unwrap_or_default(),
         };
         let values = with_secrets_of(content.file.clone(), &read);
         let base = base.values(values);
