@@ -30,8 +30,12 @@ impl DirectoryWatch {
     ///
     /// # Errors
     /// The descriptor is of no use to the runtime.
+    #[allow(
+        deprecated,
+        reason = "the other constructors are unsafe; an OwnedFd keeps the promise that they ask for"
+    )]
     pub(crate) fn of(watched: OwnedFd) -> io::Result<Self> {
-        AsyncFd::register_with_interest(watched, Interest::READABLE).map(Self)
+        AsyncFd::with_interest(watched, Interest::READABLE).map(Self)
     }
 
     /// Resolves when something in the directories has changed since the last call.
