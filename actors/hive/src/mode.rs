@@ -70,7 +70,6 @@ impl CurrentLevel {
 
     /// Notes the time at which the signals of the next level began to be over their trips. Must be
     /// called before that level is [put in force](Self::set).
-    #[allow(dead_code, reason = "the degradation controller calls it")]
     pub(crate) fn note_trip(&self, began: Timestamp) {
         self.1.store(began.as_millis(), Ordering::Release);
     }

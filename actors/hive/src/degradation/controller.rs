@@ -130,6 +130,9 @@ impl Controller {
             return;
         }
         inner.changes += u64::from(before.level != in_force.level);
+        if let Some(began) = inner.state.newest_trip() {
+            self.level.note_trip(began);
+        }
         self.level.set(in_force);
     }
 

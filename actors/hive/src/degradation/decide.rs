@@ -99,6 +99,14 @@ impl State {
         SignalName::ALL.iter().copied().zip(&self.tracks)
     }
 
+    /// Returns the time at which the newest trouble behind the level began: that since which the
+    /// last signal to trip is over its trip.
+    pub(super) fn newest_trip(&self) -> Option<Timestamp> {
+        let over = self.tracks.iter().filter(|track| track.tripped);
+        let over = over.filter(|track| track.state == SignalState::Over);
+        over.map(|track| track.since).max()
+    }
+
     /// Takes a level that an operator sets, or its end, and returns the level in force.
     pub(super) fn set_operator(&mut self, operator: Option<OperatorLevel>) -> InForce {
         self.operator = operator;

@@ -55,7 +55,10 @@ impl Site {
             .set("data_dir", dir.path().display().to_string())
             .set("bots.seed", "[]")
             .set("server.drain_timeout", "0s")
-            .set("settings.watch", "false");
+            .set("settings.watch", "false")
+            // The tests set the level, and the controller must not set it again.
+            .set("degradation.enabled", "false")
+            .set("degradation.sample_every", "1m");
         let layers = set
             .iter()
             .fold(layers, |layers, (key, value)| layers.set(*key, *value));

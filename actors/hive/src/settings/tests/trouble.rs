@@ -68,17 +68,21 @@ fn trouble_that_is_none_of_the_change_takes_nothing_back() {
     with_site("", &[], async |site| {
         let before = Timestamp::now();
         site.set("secrets.max", json!(7)).await.unwrap();
-        raise(&site, 2, LevelSource::Operator, soon());
-        raise(&site, 1, LevelSource::Signals, soon());
+        raise(&site, 1, LevelSource::Operator, soon());
         // The signals had begun to be short before the change.
         site.hive.level().note_trip(before);
         raise(&site, 2, LevelSource::Signals, soon());
-        // Whatever is decided about these is decided before a later change is answered.
-        until("the keeper has seen them", async || {
-            site.set("secrets.max_bytes", json!("32KiB")).await.is_ok()
+        // Levels are seen in order: this one is trouble of the change.
+        until("it is trouble", async || {
+            let now = Timestamp::now();
+            site.hive.level().note_trip(now);
+            raise(&site, 2, LevelSource::Signals, now);
+            raise(&site, 3, LevelSource::Signals, now);
+            site.secrets_max() == 1_000
         })
         .await;
-        assert_eq!(site.secrets_max(), 7);
+        let reason = site.hive.settings().taken_back().unwrap();
+        assert!(reason.contains("raised to 3"), "{reason}");
         site
     });
 }
