@@ -1,6 +1,6 @@
 //! `deia degrade`: the level at which features are shed, and the features.
 
-mod view;
+pub(super) mod view;
 
 use std::time::Duration;
 

@@ -5,6 +5,7 @@ use deia_model::HealthMetrics;
 
 use super::{
     context::Context,
+    degrade,
     error::CliError,
     format,
     output::Look,
@@ -76,6 +77,7 @@ fn details(health: &HealthMetrics, look: &Look) -> String {
     for problem in &health.problems {
         table.field("problem", Cell::new(problem.as_str(), Tone::Bad));
     }
+    table.field("mode", degrade::view::mode(health.mode, health.level));
     table.field("CPU", format::percent(health.cpu_percent));
     table.field(
         "memory",

@@ -10,6 +10,7 @@ use super::{
     config::ConfigCommand,
     confirm::Confirm,
     context::Context,
+    degrade,
     error::CliError,
     format,
     interrupt::Stays,
@@ -156,6 +157,7 @@ fn status(system: &SystemStatus, url: &str, look: &Look) -> String {
         Tone::Attention
     };
     table.field("state", Cell::new(system.state.as_str(), tone));
+    table.field("mode", degrade::view::mode(system.mode, system.level));
     table.field("process id", system.pid);
     table.field("started", format::when_exactly(system.started_at, look.now));
     let up = system.uptime_seconds.saturating_mul(1_000);

@@ -12,7 +12,10 @@ use crate::cli::{
 
 pub(super) fn status(status: &DegradationStatus, look: &Look) -> String {
     let mut table = Table::fields();
-    table.field("mode", Cell::new(status.mode.as_str(), tone(status)));
+    table.field(
+        "mode",
+        Cell::new(status.mode.as_str(), tone(status.mode, status.level)),
+    );
     let level = format!("{} ({})", status.level, status.effect);
     table.field("level", level);
     table.field("since", format::when(status.since, look.now));
@@ -44,8 +47,19 @@ fn signals_level(status: &DegradationStatus) -> String {
     }
 }
 
-fn tone(status: &DegradationStatus) -> Tone {
-    match (status.mode, status.level) {
+/// Returns the mode with its level, for the views of the whole hive.
+pub(in crate::cli) fn mode(mode: Mode, level: Level) -> Cell {
+    match mode {
+        Mode::Full => Cell::new(mode.as_str(), Tone::Good),
+        _ => {
+            let text = format!("{}, level {level}: {}", mode.as_str(), level.effect());
+            Cell::new(text, tone(mode, level))
+        }
+    }
+}
+
+fn tone(mode: Mode, level: Level) -> Tone {
+    match (mode, level) {
         (Mode::Full, _) => Tone::Good,
         (_, Level::READ_ONLY) => Tone::Bad,
         _ => Tone::Attention,

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use super::{feature, mode, recorded_up_and_back, settings, signal, until_level};
 use crate::support::TestApp;
 
-/// A program that is started once, and says so.
+/// A program that is started once, says so, and takes no notice of anything.
 const PROGRAM: &str =
-    r#"echo '{"type":"hello","protocol":1,"max_concurrent":1}'; exec cat > /dev/null"#;
+    r#"echo '{"type":"hello","protocol":1,"max_concurrent":1}'; while read -r line; do :; done"#;
 
 async fn bot(app: &TestApp, name: &str) -> Value {
     app.get(&format!("/api/v1/bots/{name}")).await.is(200).body

@@ -61,6 +61,7 @@ pub struct CommitSignal {
     pub trip_latency: Duration,
     #[serde(with = "deia_model::duration")]
     pub clear_latency: Duration,
+    pub min_commits: u32,
     #[serde(with = "deia_model::duration")]
     pub window: Duration,
     #[serde(with = "deia_model::duration")]
@@ -164,6 +165,7 @@ impl CommitSignal {
         check.duration(&key("trip_latency"), self.trip_latency, longest);
         let shorter = Duration::ZERO..=self.trip_latency;
         check.duration(&key("clear_latency"), self.clear_latency, shorter);
+        check.number(&key("min_commits"), self.min_commits, 1..=1_000_000);
         check.duration(&key("window"), self.window, SECOND..=10 * MINUTE);
         holds(check, name, self.hold, self.clear_hold);
     }

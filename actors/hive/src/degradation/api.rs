@@ -57,7 +57,12 @@ impl DegradationApi {
 
     /// Returns the mode in force, and all that led to it.
     pub fn status(&self) -> DegradationStatus {
-        self.shared.controller.status()
+        let mut status = self.shared.controller.status();
+        if let Some(tree) = self.shared.tree.get() {
+            let is_there = |feature: &Feature| !tree.carriers(feature.as_str()).is_empty();
+            status.shed.retain(is_there);
+        }
+        status
     }
 
     /// Returns every feature with its state, the most important ones first.

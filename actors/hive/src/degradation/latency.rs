@@ -7,21 +7,25 @@ use std::{
 
 use deia_ledger::metrics::Snapshot;
 
+use crate::config::CommitSignal;
+
 /// Snapshots of a histogram over the last while.
 #[derive(Debug, Default)]
 pub(super) struct Window(VecDeque<(Instant, Snapshot)>);
 
 impl Window {
     /// Adds a snapshot, and returns the 99th percentile of the durations that were observed within
-    /// the window: 0 if there was none and nothing waits. While commands wait and no commit ends,
-    /// the window itself is the duration.
+    /// the window. Fewer than `min_commits` say too little, since one slow commit would be all of
+    /// the percentile: they count only while commands wait, and else the duration is 0. While
+    /// commands wait and no commit ends, the window itself is the duration.
     pub(super) fn p99(
         &mut self,
         now: Instant,
         snapshot: Snapshot,
         is_waiting: bool,
-        window: Duration,
+        limits: CommitSignal,
     ) -> Duration {
+        let window = limits.window;
         // The newest snapshot that is as old as the window stays: the others are compared with it.
         let is_old = |(at, _): &(Instant, Snapshot)| now.saturating_duration_since(*at) >= window;
         while self.0.get(1).is_some_and(is_old) {
@@ -35,6 +39,10 @@ impl Window {
             None => (Duration::ZERO, Vec::new()),
         };
         self.0.push_back((now, snapshot));
+        let count: u64 = recent.iter().map(|(_, n)| n).sum();
+        if count < u64::from(limits.min_commits) && !is_waiting {
+            return Duration::ZERO;
+        }
         match percentile(&recent, 0.99) {
             Some(seconds) => Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX),
             None if is_waiting => seen_for.min(window),
@@ -80,7 +88,13 @@ mod tests {
 
     use super::*;
 
-    const WINDOW: Duration = Duration::from_secs(10);
+    fn limits(min_commits: u32) -> CommitSignal {
+        let defaults = crate::config::Config::defaults().unwrap();
+        CommitSignal {
+            min_commits,
+            ..defaults.degradation.cpu_and_commits
+        }
+    }
 
     #[test]
     fn percentile_lies_within_its_bucket() {
@@ -99,7 +113,7 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut window = Window::default();
         let p99 = |window: &mut Window, seconds, is_waiting| {
-            window.p99(at(seconds), histogram.snapshot(), is_waiting, WINDOW)
+            window.p99(at(seconds), histogram.snapshot(), is_waiting, limits(1))
         };
         histogram.observe(Duration::from_secs(3));
         // Nothing to compare it with.
@@ -111,6 +125,21 @@ mod tests {
         assert_eq!(p99(&mut window, 15, false), slow, "still within the window");
         assert_eq!(p99(&mut window, 17, false), Duration::ZERO);
         // A commit that does not end is seen by those that wait for it.
-        assert_eq!(p99(&mut window, 30, true), WINDOW);
+        assert_eq!(p99(&mut window, 30, true), Duration::from_secs(10));
+    }
+
+    #[test]
+    fn one_slow_commit_among_few_is_no_sign_unless_others_wait() {
+        let (histogram, start) = (Histogram::of_durations(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut window = Window::default();
+        window.p99(at(0), histogram.snapshot(), false, limits(20));
+        histogram.observe(Duration::from_millis(80));
+        let mut p99 = |is_waiting| {
+            let snapshot = histogram.snapshot();
+            window.p99(at(1), snapshot, is_waiting, limits(20))
+        };
+        assert_eq!(p99(false), Duration::ZERO);
+        assert!(p99(true) > Duration::from_millis(50));
     }
 }

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     audit::AuditApi,
     bots::{BotsApi, is_up},
-    config::Config,
+    config::{CommitSignal, Config},
     host::{Cgroup, DiskSpace, Memory, Pressure, Unknown, descriptors, pressure::Stalls},
 };
 
@@ -195,7 +195,7 @@ impl Sensors {
             cpu_stall_percent: of_host(|it| &it.cpu_stall_percent),
             memory_stall_percent: of_host(|it| &it.memory_stall_percent),
             io_stall_percent: of_host(|it| &it.io_stall_percent),
-            commit_p99: Ok(self.commit_p99(settings.cpu_and_commits.window)),
+            commit_p99: Ok(self.commit_p99(settings.cpu_and_commits)),
             is_disk_full: match &disk {
                 _ if has_found_no_space => Ok(true),
                 Ok(figures) => Ok(figures.is_reserve_in_use),
@@ -213,11 +213,11 @@ impl Sensors {
         &self.ledger
     }
 
-    fn commit_p99(&self, window: Duration) -> Duration {
+    fn commit_p99(&self, limits: CommitSignal) -> Duration {
         let is_waiting = self.store.waiting() > 0;
         let snapshot = self.store.commit.snapshot();
         let mut seen = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.p99(Instant::now(), snapshot, is_waiting, window)
+        seen.p99(Instant::now(), snapshot, is_waiting, limits)
     }
 
     /// Returns true if a command has found a full disk lately, even if there is no reserve.

@@ -152,7 +152,12 @@ pub(super) fn limits_of(disk: DiskSpace, limits: DiskSignal) -> DiskLimits {
         limits.clear_bytes.as_u64() as f64,
     );
     let most = disk.bytes as f64 * limits.small_disk_percent / 100.0;
-    let factor = if trip > most { most / trip } else { 1.0 };
+    let factor = match trip {
+        // Only the share counts.
+        0.0 => 0.0,
+        trip if trip > most => most / trip,
+        _ => 1.0,
+    };
     DiskLimits {
         trip_bytes: trip * factor,
         clear_bytes: clear * factor,

@@ -172,6 +172,10 @@ fn down_in(status: &TreeStatus, found: &mut Vec<String>) {
     if status.state != ChildState::Running {
         found.push(format!("{} is {}", status.path, status.state.as_str()));
     }
+    if status.state == ChildState::Suspended {
+        // So is all below it.
+        return;
+    }
     if status.stalled {
         let (path, mail) = (&status.path, status.mailbox_depth);
         found.push(format!(

@@ -28,7 +28,7 @@ pub struct DegradationStatus {
     pub operator: Option<OperatorLevel>,
     /// True if the signals may change the level (`degradation.enabled`).
     pub enabled: bool,
-    /// Features that are shed at the level in force.
+    /// Features of this version that are shed at the level in force.
     pub shed: Vec<Feature>,
     /// Signals, with their last readings.
     pub signals: Vec<SignalStatus>,

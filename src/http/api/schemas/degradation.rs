@@ -25,8 +25,7 @@ fn status() -> Value {
             "since": "2026-11-20T08:30:00.110Z", "until": "2026-11-20T08:40:00.110Z",
         },
         "enabled": true,
-        "shed": ["adaptive_scheduling", "auto_scaling", "webhook_delivery", "analytics",
-            "predictive_scaling", "live_stream"],
+        "shed": ["webhook_delivery", "analytics", "live_stream"],
         "signals": [{
             "signal": "memory", "state": "clear", "since": "2026-11-20T07:00:00.000Z",
             "tripped": false, "max_level": 3,

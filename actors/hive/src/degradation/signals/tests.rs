@@ -101,6 +101,25 @@ fn disk_is_short_by_share_or_by_size() {
 }
 
 #[test]
+fn size_of_zero_leaves_the_share_alone() {
+    let limits = DiskSignal {
+        trip_bytes: bytesize::ByteSize(0),
+        ..policy().disk_free
+    };
+    for (free, expected) in [
+        (5, SignalState::Over),
+        (12, SignalState::Between),
+        (16, SignalState::Clear),
+    ] {
+        let disk = DiskSpace {
+            free_bytes: free << 10,
+            bytes: 100 << 10,
+        };
+        assert_eq!(of_disk(disk, limits), expected, "{free}");
+    }
+}
+
+#[test]
 fn few_bots_do_not_count() {
     use SignalState::{Between, Clear, Over};
     for (healthy, wanted, expected) in [
