@@ -1,0 +1,217 @@
+use std::sync::LazyLock;
+
+use deia_model::{BotFault, DisableReason, Disabled, Position, WebhookId};
+
+use super::*;
+
+const LIMITS: Limits = Limits {
+    disk_percent: 95,
+    follower_lag: Duration::from_secs(60),
+    webhook_failing: Duration::from_secs(60),
+};
+
+fn bot(status: BotStatus, faults: u32) -> Bot {
+    let all = deia_model::entities().unwrap();
+    let example = all.iter().find(|entity| entity.name == "Bot").unwrap();
+    let mut bot: Bot = serde_json::from_str(&example.example).unwrap();
+    bot.id = "b".parse().unwrap();
+    bot.status = status;
+    bot.last_exit = None;
+    bot.fault = (faults > 0).then(|| BotFault {
+        reason: "no such file".into(),
+        since: Timestamp::from_millis(0),
+        in_a_row: faults,
+        next_try_at: None,
+    });
+    bot
+}
+
+fn follower(lag_ms: u64) -> FollowerState {
+    FollowerState {
+        name: "statistics".into(),
+        at: Position {
+            timeline: 1,
+            seq: 7,
+        },
+        moved_at: Timestamp::from_millis(0),
+        binding: false,
+        lag_events: 12,
+        lag_ms,
+    }
+}
+
+fn found(observed: &Observed<'_>) -> Vec<(&'static str, String, String)> {
+    conditions(observed, LIMITS)
+        .into_iter()
+        .map(|found| (found.name.as_str(), found.target, found.what))
+        .collect()
+}
+
+fn at_level(level: Level, source: LevelSource) -> InForce {
+    InForce {
+        level,
+        source,
+        since: Timestamp::from_millis(0),
+        why: "memory: 90 % is in use".into(),
+    }
+}
+
+fn nothing() -> Observed<'static> {
+    static NORMAL: LazyLock<InForce> =
+        LazyLock::new(|| at_level(Level::NORMAL, LevelSource::Signals));
+    Observed {
+        mode: &NORMAL,
+        bots: &[],
+        troubled: &[],
+        followers: &[],
+        webhooks: &[],
+        audit: TrailHealth::default(),
+        settings_taken_back: None,
+        now: Timestamp::from_millis(100_000),
+        disk_percent: 10.0,
+        hive: "hive-1",
+    }
+}
+
+#[test]
+fn hive_that_is_well_has_no_condition() {
+    let bots = [bot(BotStatus::Healthy, 0), bot(BotStatus::Stopped, 3)];
+    let followers = [follower(60_000)];
+    let observed = Observed {
+        bots: &bots,
+        followers: &followers,
+        disk_percent: 95.0,
+        ..nothing()
+    };
+    assert_eq!(found(&observed), []);
+}
+
+#[test]
+fn endpoint_needs_a_person_when_it_fails_for_long_or_was_disabled_by_the_hive() {
+    let all = deia_model::entities().unwrap();
+    let example = all.iter().find(|entity| entity.name == "Webhook").unwrap();
+    let example: Webhook = serde_json::from_str(&example.example).unwrap();
+    let webhook = |failing_since: Option<i64>, reason: Option<DisableReason>| Webhook {
+        id: WebhookId::from_bytes([0; 16]),
+        failing_since: failing_since.map(Timestamp::from_millis),
+        disabled: reason.map(|reason| Disabled {
+            at: Timestamp::from_millis(0),
+            reason,
+            detail: "why".into(),
+            by: "deia".into(),
+        }),
+        ..example.clone()
+    };
+    for (webhook, expected) in [
+        (webhook(None, None), None),
+        (webhook(Some(50_000), None), None),
+        (webhook(Some(40_000), None), Some("webhook_failing")),
+        (
+            webhook(Some(0), Some(DisableReason::Failing)),
+            Some("webhook_disabled"),
+        ),
+        (
+            webhook(None, Some(DisableReason::Gone)),
+            Some("webhook_disabled"),
+        ),
+        (webhook(Some(0), Some(DisableReason::Requested)), None),
+        (webhook(None, Some(DisableReason::OwnerLostRights)), None),
+    ] {
+        let observed = Observed {
+            webhooks: std::slice::from_ref(&webhook),
+            ..nothing()
+        };
+        let names: Vec<_> = found(&observed).into_iter().map(|it| it.0).collect();
+        assert_eq!(names, Vec::from_iter(expected), "{webhook:?}");
+    }
+}
+
+#[test]
+fn level_of_the_signals_needs_a_person_and_one_of_an_operator_does_not() {
+    let shed = at_level(Level::IMPORTANT_SHED, LevelSource::Signals);
+    let drill = at_level(Level::READ_ONLY, LevelSource::Operator);
+    let followers = [follower(600_000)];
+    let with = |mode| Observed {
+        mode,
+        followers: &followers,
+        ..nothing()
+    };
+    assert_eq!(found(&with(&drill)), []);
+    assert_eq!(
+        found(&with(&shed)),
+        [(
+            "features_shed",
+            "hive-1".to_owned(),
+            "the hive is at level 2 (important and optional features are shed): \
+             memory: 90 % is in use"
+                .to_owned()
+        )]
+    );
+}
+
+#[test]
+fn each_condition_names_its_target() {
+    let bots = [bot(BotStatus::Failing, 0), bot(BotStatus::Degraded, 1)];
+    let troubled = [("b".parse().unwrap(), Trouble::Stalled { waiting: 7 })];
+    let followers = [follower(61_500)];
+    let observed = Observed {
+        bots: &bots,
+        troubled: &troubled,
+        followers: &followers,
+        disk_percent: 99.0,
+        ..nothing()
+    };
+    let of =
+        |name: &'static str, target: &str, what: &str| (name, target.to_owned(), what.to_owned());
+    assert_eq!(
+        found(&observed),
+        [
+            of("disk_filling", "hive-1", "the disk is 99 % full"),
+            of(
+                "follower_lagging",
+                "hive/services/statistics",
+                "the follower statistics is 12 events behind, the oldest of 61 s ago"
+            ),
+            of(
+                "bot_failing",
+                "b",
+                "bot b is failing: quarantined after too many crashes, last exit: not known"
+            ),
+            of(
+                "bot_failing",
+                "b",
+                "bot b cannot carry out its tasks: no such file"
+            ),
+            of(
+                "bot_stalled",
+                "b",
+                "bot b has 7 messages waiting and handles none"
+            ),
+        ]
+    );
+}
+
+#[test]
+fn audit_trail_that_fails_lags_or_has_gaps() {
+    let health = |failing: Option<&str>, lag, missed| TrailHealth {
+        failing: failing.map(str::to_owned),
+        lag: Duration::from_secs(lag),
+        missed,
+    };
+    for (audit, expected) in [
+        (health(None, 60, 0), vec![]),
+        (health(None, 61, 0), vec!["audit_lagging"]),
+        (health(Some("no space"), 61, 0), vec!["audit_failing"]),
+        (
+            health(Some("no space"), 0, 3),
+            vec!["audit_failing", "audit_gap"],
+        ),
+    ] {
+        let observed = Observed {
+            audit: audit.clone(),
+            ..nothing()
+        };
+        let names: Vec<_> = found(&observed).into_iter().map(|it| it.0).collect();
+        assert_eq!(names, expected, "{audit:?}");
+    }
+}
