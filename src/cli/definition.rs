@@ -1,12 +1,15 @@
-//! The root of the parser, and the dispatch to commands.
+//! The root of the parser, and the run of a command.
+
+mod dispatch;
 
 use std::ffi::OsString;
 
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use deia_model::{Permission, TaskId};
 
+use self::dispatch::dispatch;
 use super::{
-    alerts::{self, AlertsArgs, AlertsCommand},
+    alerts::{AlertsArgs, AlertsCommand},
     audit::AuditCommand,
     bot::BotCommand,
     completions,
@@ -14,11 +17,11 @@ use super::{
     context::{Context, GlobalArgs, Globals},
     degrade::DegradeCommand,
     error::{CliError, Exit},
-    events::{self, EventsArgs},
+    events::EventsArgs,
     flags,
     health::HealthCommand,
     interrupt::Interrupt,
-    key::{self, KeyCommand},
+    key::KeyCommand,
     line, man,
     message::MessageCommand,
     nearest,
@@ -26,10 +29,10 @@ use super::{
     parse,
     profile::ProfileCommand,
     queue::QueueCommand,
-    roles, schema,
+    schema,
     secret::SecretCommand,
     session::SessionCommand,
-    supervisors::{self, SupervisorsCommand},
+    supervisors::SupervisorsCommand,
     system::SystemCommand,
     task::TaskCommand,
     user::UserCommand,
@@ -418,45 +421,6 @@ fn execute(noun: Noun, globals: &Globals, name: &str) -> Result<(), CliError> {
             }
         }
     })
-}
-
-async fn dispatch(noun: HiveNoun, context: &Context) -> Result<(), CliError> {
-    match noun {
-        HiveNoun::Bot(command) => command.run(context).await,
-        HiveNoun::Task(command) => command.run(context).await,
-        HiveNoun::Config(command) => command.run(context).await,
-        HiveNoun::Secret(command) => command.run(context).await,
-        HiveNoun::Queue(command) => command.run(context).await,
-        HiveNoun::System(command) => command.run(context).await,
-        HiveNoun::Health(command) => command.run(context).await,
-        HiveNoun::Supervisors {
-            command: None,
-            watch,
-        } => supervisors::show(context, watch).await,
-        HiveNoun::Supervisors {
-            command: Some(command),
-            ..
-        } => command.run(context).await,
-        HiveNoun::Alerts {
-            command: None,
-            list,
-        } => alerts::list(context, list).await,
-        HiveNoun::Alerts {
-            command: Some(command),
-            ..
-        } => command.run(context).await,
-        HiveNoun::Degrade(command) => command.run(context).await,
-        HiveNoun::Webhook(command) => command.run(context).await,
-        HiveNoun::Session(command) => command.run(context).await,
-        HiveNoun::Message(command) => command.run(context).await,
-        HiveNoun::Audit(command) => command.run(context).await,
-        HiveNoun::Key(command) => command.run(context).await,
-        HiveNoun::User(command) => command.run(context).await,
-        HiveNoun::Roles => roles::list(context).await,
-        HiveNoun::Events(args) => events::list(context, args).await,
-        HiveNoun::CanI { permission, task } => key::can_i(context, permission, task).await,
-        HiveNoun::Whoami => key::whoami(context).await,
-    }
 }
 
 #[cfg(test)]
