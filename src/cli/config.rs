@@ -72,7 +72,7 @@ pub(super) enum ConfigCommand {
     #[command(before_help = "Examples:
   deia config reload --dry-run
   deia config reload
-  deia config reload --confirm-within 10m && deia config confirm")]
+  deia config reload --confirm-within 10m")]
     Reload(ReloadArgs),
     /// Confirm the settings in force: they are not taken back for want of it any more.
     #[command(before_help = "Examples:

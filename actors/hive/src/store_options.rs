@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use deia_ledger::{
-    Ledger, TaskPolicy, TypePolicy,
+    Ledger, SettingsRecord, TaskPolicy, TypePolicy,
     store::{SqliteOptions, SqliteStore},
 };
 use deia_model::TaskType;
@@ -51,6 +51,12 @@ pub fn store_options(config: &Config) -> SqliteOptions {
         },
         metrics: Arc::default(),
     }
+}
+
+/// Returns the versions of the settings in the store, read from its file before the store is
+/// opened. A store that cannot be read has none: it stops the start when it is opened.
+pub(crate) fn stored_settings(config: &Config) -> SettingsRecord {
+    SqliteStore::settings_of(&store_options(config)).unwrap_or_default()
 }
 
 /// Opens the store of a hive that does not run.

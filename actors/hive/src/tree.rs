@@ -167,9 +167,19 @@ pub(crate) fn declare(deps: &Deps, opened: Opened) -> (Subsystems, Declared) {
         started: opened.started,
     };
     let operations = Arc::new(Operations::new(deps, needs));
+    let probed = Arc::downgrade(&operations);
     settings.api().serve(SettingsNeeds {
-        subsystems: all.clone(),
-        operations: operations.api().clone(),
+        subsystems: all.iter().map(Arc::downgrade).collect(),
+        can_commit: Box::new(move || {
+            let probed = probed.upgrade();
+            Box::pin(async move {
+                match probed {
+                    Some(operations) => operations.api().can_commit().await,
+                    // The hive has stopped.
+                    None => true,
+                }
+            })
+        }),
     });
     let subsystems = Subsystems {
         access,

@@ -13,7 +13,7 @@ use super::{
 };
 
 pub(super) const DEFAULTS: &str = include_str!("../../../../config/deia.yaml");
-/// How settings change while the hive runs, as the reference tells it before the keys.
+/// Guide to changes of settings while the hive runs, which the reference begins with.
 const GUIDE: &str = include_str!("guide.md");
 /// Keys with a bound that is the value of another key, which no schema can express.
 const RELATIVE: &[&str] = &[

@@ -99,7 +99,7 @@ mod tests {
         ] {
             assert_eq!(lines.get(key), Some(&line), "{key}");
         }
-        assert_eq!(lines.len(), 9, "{lines:?}");
+        assert_eq!(lines.len(), 10, "{lines:?}");
         assert!(lines_of("a: [").is_empty());
         let json = "{\n  \"tasks\": {\n    \"max_batch\": 5\n  }\n}\n";
         assert_eq!(lines_of(json).get("tasks.max_batch"), Some(&3));

@@ -1,11 +1,11 @@
 //! Interface of the settings to callers and other subsystems.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
-use deia_ledger::Ledger;
+use deia_ledger::{BoxFuture, Ledger};
 use deia_model::Principal;
 use deia_supervision::Tree;
 use serde_json::Value;
@@ -17,7 +17,6 @@ use crate::{
     config::Settings,
     lifecycle::Lifecycle,
     mode::CurrentLevel,
-    operations::OperationsApi,
     subsystem::{Deps, Subsystem},
 };
 
@@ -50,9 +49,11 @@ pub(super) struct Inner {
 
 /// Subsystems that exist only after the settings are declared.
 pub(crate) struct SettingsNeeds {
-    /// All subsystems, in the order in which settings apply to them.
-    pub(crate) subsystems: Vec<Arc<dyn Subsystem>>,
-    pub(crate) operations: OperationsApi,
+    /// All subsystems, in the order in which settings apply to them. Weak: these settings are one
+    /// of them.
+    pub(crate) subsystems: Vec<Weak<dyn Subsystem>>,
+    /// Returns true if the hive accepts submissions and can commit them.
+    pub(crate) can_commit: Box<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>,
 }
 
 /// A change of one setting.

@@ -1,6 +1,9 @@
 //! The way of a change: checked, recorded, applied to every subsystem or to none, and on probation.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use deia_ledger::{Apply, Note, SettledVersion, StoreError, StoredSettings, WriteSettings};
 use deia_model::{
@@ -281,7 +284,10 @@ impl SettingsApi {
     pub(super) async fn reconfigure(&self, from: &Config, to: &Config) -> Result<(), String> {
         let needs = self.0.needs.get();
         #[allow(unused_mut, reason = "tests add parts of their own")]
-        let mut subsystems = needs.map_or_else(Vec::new, |needs| needs.subsystems.clone());
+        let mut subsystems: Vec<_> = needs
+            .iter()
+            .flat_map(|needs| needs.subsystems.iter().filter_map(Weak::upgrade))
+            .collect();
         #[cfg(test)]
         subsystems.extend(self.0.more.lock().unwrap().iter().cloned());
         for (at, subsystem) in subsystems.iter().enumerate() {

@@ -56,7 +56,7 @@ async fn keep_deadlines(api: SettingsApi) {
         }
         let until_due = due.map(|due| {
             let wait = Duration::from_millis(due.millis_since(Timestamp::now()));
-            // What is due now and was not done is tried again a little later.
+            // Work that is due now and could not be done is tried again a little later.
             if wait.is_zero() {
                 RETRY_AFTER.min(look_every)
             } else {
@@ -89,7 +89,7 @@ async fn keep_ready(api: &SettingsApi) {
     if api.0.lifecycle.state() != State::Ready {
         return;
     }
-    let ready = needs.operations.can_commit().await;
+    let ready = (needs.can_commit)().await;
     // A stop that begins meanwhile is no trouble.
     if !ready && api.0.lifecycle.state() == State::Ready {
         api.judge(began, "the hive was not ready").await;

@@ -1,4 +1,4 @@
-//! What a start does with the versions that an earlier run has left. Pure.
+//! Decisions of a start about the versions that an earlier run has left. Pure.
 
 use deia_ledger::{SettingsRecord, SettledVersion, StoredSettings};
 use deia_model::{SettingsOutcome, Timestamp};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use deia_ledger::{Note, SettingsRecord, StoredSettings, WriteSettings, store::SqliteStore};
+use deia_ledger::{Note, SettingsRecord, StoredSettings, WriteSettings};
 use deia_model::{
     Action, NewEvent, SettingChange, SettingsOrigin, SettingsOutcome, SettingsVersion, Timestamp,
 };
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::{Config, ConfigError, Layers, changes},
-    store_options,
+    store_options::stored_settings,
 };
 
 /// The settings of a start, whole and checked.
@@ -53,8 +53,7 @@ impl StartSettings {
     ) -> Result<Self, ConfigError> {
         let mut of_layers = layers.load()?;
         of_layers.make_absolute();
-        // A store that cannot be read stops the start when it is opened.
-        let record = SqliteStore::settings_of(&store_options(&of_layers)).unwrap_or_default();
+        let record = stored_settings(&of_layers);
         let gave_up = source.gave_up_at(&of_layers);
         let now = Timestamp::now();
         let plan = plan(&record, gave_up, now);

@@ -99,7 +99,7 @@ fn reload_applies_all_or_nothing() {
         let done = site.reload(rest).await.unwrap();
         assert!(done.applied && done.at_restart == ["server.max_wait"]);
         assert_eq!(site.secrets_max(), 6);
-        // What waits for a start does not keep other changes from happening.
+        // Keys that wait for a start do not keep others from changing.
         site.set("secrets.max_bytes", json!("32KiB")).await.unwrap();
         for broken in ["secrets: {max: 0}\n", "secrets: [", "no: {such: 1}\n"] {
             site.write(broken);
