@@ -21,9 +21,10 @@ use crate::{
 
 /// Callers, among whom the load is divided evenly.
 const CALLERS: usize = 16;
-/// Connections at once the load, and at overload.
+/// Connections at once the load, and at overload: more than the places of submissions, so that some
+/// wait.
 const CONNECTIONS: usize = 64;
-const CONNECTIONS_OVERLOADED: usize = 1_024;
+const CONNECTIONS_OVERLOADED: usize = 2_048;
 /// Time within which an answer is of use.
 const DEADLINE: Duration = Duration::from_secs(1);
 /// Time of a round, after the time in which the admission settles.
