@@ -238,12 +238,16 @@ impl Gate {
         }
     }
 
-    /// Ends the window if it has lasted long enough, or had enough requests.
+    /// Ends the window if it has lasted long enough, or had enough requests. One with few requests
+    /// goes on while all are admitted: its mean says too little.
     fn end_window_if_due(&self) {
         let now = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         let lasted = now.saturating_sub(self.window_began.load(Relaxed));
-        let is_full = self.counts.requests.load(Relaxed) >= self.settings.window_requests;
-        if !is_full && u128::from(lasted) < self.settings.window.as_micros() {
+        let requests = self.counts.requests.load(Relaxed);
+        let is_over = u128::from(lasted) >= self.settings.window.as_micros();
+        let refuses_some = self.admitted_ranks.load(Relaxed) < RANKS;
+        let is_judged = requests >= self.settings.min_requests || refuses_some;
+        if requests < self.settings.window_requests && !(is_over && is_judged) {
             return;
         }
         // Another request ends it if this is held.
