@@ -258,3 +258,64 @@ fn a_remote_bot_waits_for_its_workers() {
         .exits(2)
         .only_tells("/executor/heartbeat_seconds");
 }
+
+#[test]
+fn limits_and_a_probe_are_options() {
+    let hive = CliHive::start(&[]);
+    let words = "bot add held --max-memory 512MiB --max-cpu 10m --on-excess fail --idle-timeout 2m \
+        --probe-http /healthz --probe-every 5s --command cat";
+    let words: Vec<&str> = words.split_whitespace().collect();
+    hive.admin(&words).ok();
+    let bot = hive.json(&["bot", "show", "held"]);
+    assert_eq!(
+        bot["limits"],
+        json!({"memory_bytes": 512 << 20, "cpu_seconds": 600, "on_excess": "fail"})
+    );
+    assert_eq!(bot["idle_timeout_seconds"], 120);
+    assert_eq!(bot["probe"]["http_path"], "/healthz");
+    for (words, option) in [
+        ("--max-memory 10 --command cat", "--max-memory"),
+        ("--max-descriptors 3 --command cat", "--max-descriptors"),
+        ("--max-processes 9 --simulated slow", "--max-processes"),
+        ("--probe-http healthz --command cat", "--probe-http"),
+        (
+            "--probe-tcp --probe-every 2h --command cat",
+            "--probe-every",
+        ),
+    ] {
+        let words = format!("bot add bad {words}");
+        let words: Vec<&str> = words.split_whitespace().collect();
+        hive.admin(&words).exits(5).only_tells(option);
+    }
+}
+
+#[test]
+fn waits_are_for_the_present_launch() {
+    let hive = CliHive::start(&[]);
+    let greeting = r#"{"type":"hello","protocol":1,"max_concurrent":1,"pings":false}"#;
+    let script = format!("echo '{greeting}'; cat >/dev/null; sleep 0.2");
+    let add = [
+        "bot",
+        "add",
+        "w",
+        "--launch",
+        "--wait=20s",
+        "--worker",
+        "sh",
+        "--",
+        "-c",
+    ];
+    hive.admin(&[&add[..], &[&script]].concat()).ok();
+    let pids = || hive.json(&["bot", "show", "w"])["pids"].clone();
+    for _ in 0..3 {
+        let before = pids();
+        assert_eq!(before.as_array().unwrap().len(), 1, "{before}");
+        hive.admin(&["bot", "stop", "w"]).ok();
+        hive.admin(&["bot", "launch", "w", "--wait=20s"]).ok();
+        let after = pids();
+        assert_eq!(after.as_array().unwrap().len(), 1, "{after}");
+        assert_ne!(before, after, "the earlier program was on its way out");
+    }
+    hive.admin(&["bot", "stop", "w", "--wait=20s"]).ok();
+    assert_eq!(pids(), json!([]), "the program is gone");
+}

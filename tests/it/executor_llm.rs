@@ -410,3 +410,25 @@ async fn slow_model_is_waited_for_as_long_as_it_goes_on() {
     let result = app.result(&id).await;
     assert_eq!(result["output"], "abcd", "{result}");
 }
+
+#[tokio::test]
+async fn provider_that_cannot_be_connected_to_gets_no_tasks() {
+    let service = Service::start(|_| hello());
+    let app = hive(&service).await;
+    assert_eq!(service.requests().len(), 0, "a probe is no request");
+    drop(service);
+    until_status(&app, "llm", "degraded").await;
+    let bot = app.get("/api/v1/bots/llm").await.is(200).body;
+    assert_eq!(bot["unreachable"], "it cannot be connected to", "{bot}");
+    let id = app.submit(&task("x")).await;
+    app.until("the task waits for the provider", async |app| {
+        let why = app.get(&format!("/api/v1/tasks/{id}/explain")).await;
+        why.is(200).body["hold"] == "bots_are_unreachable"
+    })
+    .await;
+    let task = app.get(&format!("/api/v1/tasks/{id}")).await.is(200).body;
+    assert_eq!(
+        (&task["status"], &task["attempt"]),
+        (&json!("queued"), &json!(0))
+    );
+}

@@ -17,13 +17,14 @@ pub(crate) enum Tier {
     Wait,
 }
 
-/// Number of tiers.
+/// Number of tiers. Fixed: counts the tiers above, a submission for each priority.
 const TIERS: usize = 7;
 /// Number of groups into which the callers of a tier are divided by their hash.
 ///
 /// Fixed: the threshold moves by groups, so that this is its resolution, not a limit.
 const GROUPS: usize = 128;
-/// Number of ranks: those of callers within their share, then those of callers over it.
+/// Number of ranks: those of callers within their share, then those of callers over it. Fixed: it
+/// follows from the tiers and the groups.
 pub(crate) const RANKS: usize = 2 * TIERS * GROUPS;
 
 /// Place of a request in the order: the highest rank is refused first.
