@@ -122,9 +122,9 @@ fn each_number_is_a_setting_or_says_why_not() {
 #[test]
 fn no_time_or_capacity_is_written_in_the_middle_of_code() {
     const WORDS: [&str; 5] = [
-        "from_secs(",
-        "from_millis(",
-        "from_micros(",
+        "Duration::from_secs(",
+        "Duration::from_millis(",
+        "Duration::from_micros(",
         "channel(",
         "Semaphore::new(",
     ];
