@@ -330,7 +330,7 @@ async fn wrong_key_model_and_url_are_faults_of_the_bot_and_the_key_is_not_repeat
 }
 
 #[tokio::test]
-async fn provider_that_is_down_is_a_fault_of_the_bot_and_not_of_the_task() {
+async fn provider_that_is_down_costs_the_task_nothing() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port();
     drop(free);
@@ -339,8 +339,9 @@ async fn provider_that_is_down_is_a_fault_of_the_bot_and_not_of_the_task() {
         "model": "small-1"});
     put(&app, "llm", &spec, &json!({})).await;
     let id = app.submit(&task("x")).await;
-    app.until("the bot is failing", async |app| {
-        app.get("/api/v1/bots/llm").await.body["status"] == "failing"
+    app.until("the bot is found to be unreachable", async |app| {
+        let bot = app.get("/api/v1/bots/llm").await.is(200).body;
+        bot["status"] == "degraded" && bot["unreachable"] == "it cannot be connected to"
     })
     .await;
     let _service = Service::start_at(port, |request| {
