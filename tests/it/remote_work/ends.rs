@@ -172,3 +172,30 @@ async fn stopped_bot_gives_its_tasks_back() {
         .is(202);
     assert_eq!(id_of(&worker.lease().await), id);
 }
+
+#[actix_rt::test]
+async fn bot_that_drains_waits_for_its_workers() {
+    let app = TestApp::start().await;
+    let worker = Worker::of(&app, "far-1", json!({"kind": "remote"})).await;
+    let id = app.submit(&far("x")).await;
+    let leased = worker.lease().await;
+    let path = "/api/v1/bots/far-1";
+    app.post(&format!("{path}/drain"), &json!(null))
+        .await
+        .is(202);
+    app.until("the bot drains", async |app| {
+        app.get(path).await.is(200).body["status"] == "draining"
+    })
+    .await;
+    worker
+        .report(&leased, "complete", json!({"output": "y"}))
+        .await
+        .is(200);
+    assert_eq!(app.result(&id).await["output"], "y");
+    app.until("the bot is stopped", async |app| {
+        app.get(path).await.is(200).body["status"] == "stopped"
+    })
+    .await;
+    let task = app.get(&format!("/api/v1/tasks/{id}")).await.is(200).body;
+    assert_eq!(task["attempt"], 1, "{task}");
+}
