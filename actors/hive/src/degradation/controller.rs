@@ -24,7 +24,8 @@ use crate::{
     mode::{CurrentLevel, InForce, LevelSource},
 };
 
-/// Records that may wait for a store that does not take them.
+/// Records that may wait for a store that does not take them. Fixed: bounds the memory; a change
+/// of the level leaves a few.
 const RECORDS_MAX: usize = 256;
 
 /// The state of degradation.
