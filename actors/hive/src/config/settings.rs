@@ -14,14 +14,14 @@ use super::{
     check::{Checker, Rule},
 };
 
-/// Every setting of deia.
+/// Every setting of deia. Large groups are boxed, so that tasks which hold settings stay small.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Directory of all data that deia keeps.
     pub data_dir: PathBuf,
     /// The HTTP front.
-    pub server: ServerSettings,
+    pub server: Box<ServerSettings>,
     /// The store.
     pub store: StoreSettings,
     /// Limits and defaults of tasks.
@@ -33,17 +33,17 @@ pub struct Config {
     /// Alerts.
     pub alerts: AlertSettings,
     /// Degradation.
-    pub degradation: DegradationSettings,
+    pub degradation: Box<DegradationSettings>,
     /// Messages between bots.
     pub messaging: MessagingSettings,
     /// Webhooks.
-    pub webhooks: WebhookSettings,
+    pub webhooks: Box<WebhookSettings>,
     /// The live stream of events.
     pub stream: StreamSettings,
     /// The scheduler.
     pub scheduler: SchedulerSettings,
     /// The bots.
-    pub bots: BotSettings,
+    pub bots: Box<BotSettings>,
     /// The steps of a stop.
     pub stop: StopSettings,
     /// The secret store.

@@ -32,7 +32,7 @@ impl DegradationSamples {
             wall: Timestamp::now(),
         };
         Self {
-            policy: Config::defaults().unwrap().degradation,
+            policy: *Config::defaults().unwrap().degradation,
             measured: calm(),
             state: State::new(at),
             at,

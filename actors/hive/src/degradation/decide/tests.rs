@@ -17,7 +17,7 @@ use crate::{
 };
 
 fn policy() -> DegradationSettings {
-    Config::defaults().unwrap().degradation
+    *Config::defaults().unwrap().degradation
 }
 
 fn at(millis: u64) -> Moment {

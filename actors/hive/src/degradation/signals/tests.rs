@@ -4,7 +4,7 @@ use crate::{config::Config, degradation::fixtures::calm};
 const GIB: u64 = 1 << 30;
 
 fn policy() -> DegradationSettings {
-    Config::defaults().unwrap().degradation
+    *Config::defaults().unwrap().degradation
 }
 
 fn state(signal: SignalName, change: impl FnOnce(&mut Measured)) -> SignalState {
