@@ -19,7 +19,7 @@ struct Layer {
     never: &'static [&'static str],
 }
 
-const LAYERS: [Layer; 7] = [
+const LAYERS: [Layer; 8] = [
     Layer {
         manifest: "actors/model/Cargo.toml",
         may_use: &[],
@@ -60,6 +60,20 @@ const LAYERS: [Layer; 7] = [
         ],
     },
     Layer {
+        manifest: "actors/archive/Cargo.toml",
+        may_use: &[],
+        never: &[
+            "actix",
+            "actix-rt",
+            "actix-web",
+            "config",
+            "reqwest",
+            "rusqlite",
+            "tokio",
+            "tracing",
+        ],
+    },
+    Layer {
         manifest: "actors/supervision/Cargo.toml",
         may_use: &[],
         never: &["actix-web", "config", "reqwest", "rusqlite"],
@@ -67,6 +81,7 @@ const LAYERS: [Layer; 7] = [
     Layer {
         manifest: "actors/hive/Cargo.toml",
         may_use: &[
+            "deia-archive",
             "deia-ledger",
             "deia-model",
             "deia-supervision",

@@ -1,0 +1,58 @@
+//! Reasons why an archive cannot be written, read or restored from.
+
+use std::{io, path::PathBuf};
+
+/// A failure of an archive.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// The storage cannot be reached, read or written.
+    #[error("{place}: {source}")]
+    Storage {
+        /// The object, with the address of the storage.
+        place: String,
+        /// The reason.
+        source: io::Error,
+    },
+    /// An object of the archive is not as it was written.
+    #[error("{place} is damaged: {reason}")]
+    Damaged {
+        /// The object, with the address of the storage.
+        place: String,
+        /// The observation that shows this.
+        reason: String,
+    },
+    /// An object that is needed does not exist.
+    #[error("{place} is missing")]
+    Missing {
+        /// The object, with the address of the storage.
+        place: String,
+    },
+    /// The log of the store does not continue where the archive ends.
+    #[error("the log does not continue the archive: {0}")]
+    Broken(String),
+    /// Nothing in the archive fits the request.
+    #[error("{0}")]
+    NoSuchPoint(String),
+    /// The restored file cannot be written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+}
+
+impl ArchiveError {
+    /// Returns whether retrying the same operation may succeed.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Storage { .. })
+    }
+
+    pub(crate) fn damaged(place: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Damaged {
+            place: place.into(),
+            reason: reason.into(),
+        }
+    }
+}

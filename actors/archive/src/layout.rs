@@ -1,0 +1,113 @@
+//! Keys of the objects of an archive.
+//!
+//! ```text
+//! <hive>/generations/<generation>/generation.json
+//! <hive>/generations/<generation>/log/<first part>-<last part>
+//! <hive>/generations/<generation>/snapshots/<snapshot>/snapshot.json
+//! <hive>/generations/<generation>/snapshots/<snapshot>/<chunk>
+//! <hive>/points/<point>.json
+//! ```
+
+/// Name of the object that describes a snapshot; written last.
+pub(crate) const SNAPSHOT: &str = "snapshot.json";
+/// Name of the object that describes a generation; written first.
+pub(crate) const GENERATION: &str = "generation.json";
+
+/// Keys of a generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Keys {
+    pub(crate) hive: String,
+    pub(crate) generation: String,
+}
+
+impl Keys {
+    pub(crate) fn new(hive: &str, generation: &str) -> Self {
+        Self {
+            hive: hive.to_owned(),
+            generation: generation.to_owned(),
+        }
+    }
+
+    /// Returns the prefix of all objects of the generation.
+    pub(crate) fn prefix(&self) -> String {
+        format!("{}{}/", generations(&self.hive), self.generation)
+    }
+
+    pub(crate) fn generation(&self) -> String {
+        format!("{}{GENERATION}", self.prefix())
+    }
+
+    pub(crate) fn log(&self) -> String {
+        format!("{}log/", self.prefix())
+    }
+
+    pub(crate) fn parts(&self, first: u64, last: u64) -> String {
+        format!("{}{first:012}-{last:012}", self.log())
+    }
+
+    pub(crate) fn snapshots(&self) -> String {
+        format!("{}snapshots/", self.prefix())
+    }
+
+    pub(crate) fn snapshot(&self, snapshot: &str) -> String {
+        format!("{}{snapshot}/{SNAPSHOT}", self.snapshots())
+    }
+
+    pub(crate) fn chunk(&self, snapshot: &str, chunk: usize) -> String {
+        format!("{}{snapshot}/{chunk:08}", self.snapshots())
+    }
+}
+
+/// Returns the prefix of all generations of a hive.
+pub(crate) fn generations(hive: &str) -> String {
+    format!("{hive}/generations/")
+}
+
+/// Returns the prefix of all restore points of a hive.
+pub(crate) fn points(hive: &str) -> String {
+    format!("{hive}/points/")
+}
+
+/// Returns the key of a restore point.
+pub(crate) fn point(hive: &str, id: &str) -> String {
+    format!("{}{id}.json", points(hive))
+}
+
+/// Returns the numbers of the first and the last part in an object, by the last name of its
+/// key.
+pub(crate) fn part_numbers(key: &str) -> Option<(u64, u64)> {
+    let name = key.rsplit('/').next()?;
+    let (first, last) = name.split_once('-')?;
+    let number = |text: &str| match text.len() == 12 {
+        true => text.parse::<u64>().ok(),
+        false => None,
+    };
+    let (first, last) = (number(first)?, number(last)?);
+    (first >= 1 && first <= last).then_some((first, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_parts_are_read_from_keys() {
+        let keys = Keys::new("hive-1", "gen-2");
+        let key = keys.parts(3, 41);
+        assert_eq!(
+            key,
+            "hive-1/generations/gen-2/log/000000000003-000000000041"
+        );
+        assert_eq!(part_numbers(&key), Some((3, 41)));
+        for other in [
+            "",
+            "a",
+            "1-2",
+            "000000000005-000000000004",
+            "000000000000-000000000004",
+            "00000000000x-000000000004",
+        ] {
+            assert_eq!(part_numbers(other), None, "{other}");
+        }
+    }
+}

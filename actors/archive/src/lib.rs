@@ -1,0 +1,39 @@
+//! Archives of a hive's store, on any storage: the log of its commits, shipped in parts,
+//! snapshots of the database, and restore points.
+//!
+//! A **generation** is a chain of parts without a gap. Each part has frames of the
+//! write-ahead log up to a commit, the hash of the part before it, and a checksum over all
+//! pages of the database after it. A **snapshot** is a copy of the database file that was
+//! made while it was written to; applying the parts from the first frame of the log that was
+//! in use when the copy began makes the copy exact. A restore takes a snapshot, applies parts
+//! up to one commit, and compares the checksums. No runtime, no SQL, no HTTP: an archive is
+//! restored without a hive.
+
+mod document;
+mod error;
+mod layout;
+mod log;
+mod marks;
+mod part;
+mod point;
+mod restore;
+mod retention;
+mod snapshot;
+mod storage;
+mod survey;
+mod verify;
+mod writer;
+
+pub use self::{
+    error::ArchiveError,
+    log::{FRAME_HEADER_BYTES, LogFile, LogHeader},
+    part::{Commit, PartHeader},
+    point::{Point, PointKind},
+    restore::{Plan, Restored, Target, plan, restore},
+    retention::prune,
+    snapshot::Snapshot,
+    storage::{Directory, Item, Storage, open},
+    survey::{Fault, Survey},
+    verify::{Verified, verify},
+    writer::{Beginning, GenerationWriter, LogEnd, NEW_ARCHIVE, Needs, Resumed, resume},
+};

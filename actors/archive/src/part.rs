@@ -1,0 +1,269 @@
+//! A part of the shipped log: some frames, and the commits among them.
+//!
+//! ```text
+//! "deiapart"  8 bytes
+//! length of the header, u32, and of the body, u64, little-endian
+//! header      JSON
+//! body        zstd: length of the list of commits, u32; the list, JSON; the frames
+//! SHA-256     32 bytes, of everything before
+//! ```
+//!
+//! An object has one part, or several that follow each other.
+
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ArchiveError,
+    log::{Checksum, FRAME_HEADER_BYTES, LogCursor, LogHeader},
+    marks::PageSum,
+};
+
+const MAGIC: &[u8; 8] = b"deiapart";
+const SHA_BYTES: usize = 32;
+/// Size of everything before the header, in bytes.
+const PREFIX_BYTES: usize = MAGIC.len() + 4 + 8;
+
+/// Hash of a part, which the next part names.
+pub(crate) type PartHash = [u8; SHA_BYTES];
+/// Value of `previous` in the first part of a generation.
+pub(crate) const NO_PART: PartHash = [0; SHA_BYTES];
+
+/// A commit of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    /// Number of frames in the log up to the end of the commit.
+    pub frame: u32,
+    /// Sequence number of the newest event after it.
+    pub seq: u64,
+    /// Time of the commit, in milliseconds since 1970.
+    pub at: i64,
+}
+
+/// The description of a part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartHeader {
+    pub(crate) v: u32,
+    /// The hive whose store this is.
+    pub(crate) hive: String,
+    /// The generation.
+    pub(crate) generation: String,
+    /// Number of the part in its generation, from 1.
+    pub(crate) number: u64,
+    /// Hash of the part before it, in hexadecimal digits.
+    pub(crate) previous: String,
+    pub(crate) big_endian: bool,
+    pub(crate) page_bytes: u32,
+    pub(crate) salts: [u32; 2],
+    /// Number of the first part that has frames of this log.
+    pub(crate) log_part: u64,
+    /// Number of frames of the log before this part.
+    pub(crate) start: u32,
+    /// Checksum of the last of these.
+    pub(crate) start_checksum: Checksum,
+    /// Number of frames in this part.
+    pub(crate) frames: u32,
+    pub(crate) checksum: Checksum,
+    /// True if the last frame ends a transaction.
+    pub(crate) ends_commit: bool,
+    /// Size of the database after the last transaction, in pages.
+    pub(crate) pages: u32,
+    /// Sum of the marks of all pages, in hexadecimal digits.
+    pub(crate) sum: String,
+    /// The history of events that the commits belong to.
+    pub(crate) timeline: u64,
+    /// The last known commit in this part or before it.
+    pub(crate) last: Commit,
+    /// Time of writing, in milliseconds since 1970.
+    pub(crate) written_at: i64,
+    /// Size of the body before its compression, in bytes.
+    pub(crate) body_bytes: u64,
+}
+
+impl PartHeader {
+    /// Returns the place in the log before the part.
+    pub(crate) fn begin(&self) -> LogCursor {
+        LogCursor {
+            header: self.log(),
+            frames: self.start,
+            checksum: self.start_checksum,
+        }
+    }
+
+    /// Returns the place in the log behind the part.
+    pub(crate) fn end(&self) -> LogCursor {
+        LogCursor {
+            header: self.log(),
+            frames: self.start + self.frames,
+            checksum: self.checksum,
+        }
+    }
+
+    /// Returns the log as far as a part knows it.
+    fn log(&self) -> LogHeader {
+        LogHeader {
+            big_endian: self.big_endian,
+            page_bytes: self.page_bytes,
+            salts: self.salts,
+            checksum: [0, 0],
+        }
+    }
+
+    /// Returns the checksum over all pages after the part.
+    pub(crate) fn page_sum(&self) -> Option<PageSum> {
+        PageSum::parse(self.pages, &self.sum)
+    }
+}
+
+/// A part as it was read, with its content.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) header: PartHeader,
+    pub(crate) hash: PartHash,
+    /// The known commits, in order.
+    pub(crate) commits: Vec<Commit>,
+    body: Vec<u8>,
+    frames_at: usize,
+}
+
+impl Part {
+    /// Returns the frames.
+    pub(crate) fn frames(&self) -> &[u8] {
+        &self.body[self.frames_at..]
+    }
+}
+
+/// Encodes a part. Returns its bytes and its hash.
+pub(crate) fn encode(
+    header: &mut PartHeader,
+    commits: &[Commit],
+    frames: &[u8],
+    level: i32,
+) -> std::io::Result<(Vec<u8>, PartHash)> {
+    let list = serde_json::to_vec(commits)?;
+    let mut body = Vec::with_capacity(4 + list.len() + frames.len());
+    body.extend_from_slice(&length(list.len())?.to_le_bytes());
+    body.extend_from_slice(&list);
+    body.extend_from_slice(frames);
+    header.body_bytes = body.len() as u64;
+    let json = serde_json::to_vec(header)?;
+    let compressed = zstd::bulk::compress(&body, level)?;
+    let mut bytes = Vec::with_capacity(PREFIX_BYTES + json.len() + compressed.len() + SHA_BYTES);
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&length(json.len())?.to_le_bytes());
+    bytes.extend_from_slice(&(compressed.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&json);
+    bytes.extend_from_slice(&compressed);
+    let hash = hash(&bytes);
+    bytes.extend_from_slice(&hash);
+    Ok((bytes, hash))
+}
+
+fn length(bytes: usize) -> std::io::Result<u32> {
+    u32::try_from(bytes).map_err(std::io::Error::other)
+}
+
+fn hash(bytes: &[u8]) -> PartHash {
+    let mut hash = NO_PART;
+    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    hash
+}
+
+/// A part whose checksum was compared, and whose body is still compressed.
+#[derive(Debug)]
+pub(crate) struct Sealed<'a> {
+    pub(crate) header: PartHeader,
+    pub(crate) hash: PartHash,
+    body: &'a [u8],
+    place: &'a str,
+}
+
+/// Splits the parts of an object, after comparing the checksum of each.
+///
+/// # Errors
+/// [`ArchiveError::Damaged`].
+pub(crate) fn split<'a>(
+    mut bytes: &'a [u8],
+    place: &'a str,
+) -> Result<Vec<Sealed<'a>>, ArchiveError> {
+    let cut = || ArchiveError::damaged(place, "it ends too early");
+    let mut parts = Vec::new();
+    while !bytes.is_empty() {
+        if bytes.get(..MAGIC.len()).ok_or_else(cut)? != MAGIC {
+            return Err(ArchiveError::damaged(place, "it is no part of a log"));
+        }
+        let number = |at: usize, count: usize| {
+            let bytes = bytes.get(at..at + count)?;
+            let mut number = [0; 8];
+            number[..count].copy_from_slice(bytes);
+            usize::try_from(u64::from_le_bytes(number)).ok()
+        };
+        let header_bytes = number(MAGIC.len(), 4).ok_or_else(cut)?;
+        let body_bytes = number(MAGIC.len() + 4, 8).ok_or_else(cut)?;
+        let header_end = PREFIX_BYTES.checked_add(header_bytes).ok_or_else(cut)?;
+        let body_end = header_end.checked_add(body_bytes).ok_or_else(cut)?;
+        let end = body_end.checked_add(SHA_BYTES).ok_or_else(cut)?;
+        let stored = bytes.get(body_end..end).ok_or_else(cut)?;
+        let hash = hash(&bytes[..body_end]);
+        if hash != stored {
+            let reason = "its content does not match its checksum";
+            return Err(ArchiveError::damaged(place, reason));
+        }
+        let header = serde_json::from_slice(&bytes[PREFIX_BYTES..header_end]);
+        let header = header.map_err(|error| {
+            let reason = format!("it was written by another version ({error})");
+            ArchiveError::damaged(place, reason)
+        })?;
+        parts.push(Sealed {
+            header,
+            hash,
+            body: &bytes[header_end..body_end],
+            place,
+        });
+        bytes = &bytes[end..];
+    }
+    match parts.is_empty() {
+        true => Err(cut()),
+        false => Ok(parts),
+    }
+}
+
+impl Sealed<'_> {
+    /// Decompresses the body, and checks that the frames are those that the header names.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Damaged`].
+    pub(crate) fn open(self) -> Result<Part, ArchiveError> {
+        let damaged = |reason: String| ArchiveError::damaged(self.place, reason);
+        let size = usize::try_from(self.header.body_bytes)
+            .map_err(|_| damaged("its body is too large".into()))?;
+        let body = zstd::bulk::decompress(self.body, size)
+            .map_err(|error| damaged(format!("it cannot be decompressed ({error})")))?;
+        let list = body
+            .first_chunk()
+            .and_then(|it| usize::try_from(u32::from_le_bytes(*it)).ok());
+        let frames_at = list
+            .map_or(usize::MAX, |list| list.saturating_add(4))
+            .min(body.len());
+        let commits = serde_json::from_slice(body.get(4..frames_at).unwrap_or_default())
+            .map_err(|error| damaged(format!("its list of commits cannot be read ({error})")))?;
+        let mut cursor = self.header.begin();
+        let frame = FRAME_HEADER_BYTES + self.header.page_bytes as usize;
+        let frames = &body[frames_at..];
+        if frames.len() != frame * self.header.frames as usize
+            || cursor.pass(frames).is_err()
+            || cursor != self.header.end()
+        {
+            return Err(damaged(
+                "its frames are not those that its header names".into(),
+            ));
+        }
+        Ok(Part {
+            header: self.header,
+            hash: self.hash,
+            commits,
+            body,
+            frames_at,
+        })
+    }
+}

@@ -1,0 +1,9 @@
+//! Restores: a target in time, the plan for it, and the database file that it makes.
+
+mod apply;
+mod plan;
+
+pub use self::{
+    apply::{Restored, restore},
+    plan::{Plan, Target, plan},
+};

@@ -1,0 +1,59 @@
+//! Storages that an archive is kept in.
+
+mod directory;
+mod url;
+
+use std::io;
+
+pub use self::{directory::Directory, url::open};
+
+/// An object of a storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Key: names with `/` between them.
+    pub key: String,
+    /// Size, in bytes.
+    pub bytes: u64,
+}
+
+/// A storage of objects under keys. All calls block; a caller that must not wait runs them
+/// elsewhere.
+pub trait Storage: Send + Sync {
+    /// Makes the storage usable for a new archive. Nothing else creates it: an archive that is
+    /// gone, because its disk was unmounted, must not be continued elsewhere.
+    ///
+    /// # Errors
+    /// The storage cannot be written.
+    fn prepare(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Writes an object, whole or not at all, replacing one of the same key. The object is
+    /// durable when this returns.
+    ///
+    /// # Errors
+    /// The storage cannot be written; the object may exist all the same.
+    fn put(&self, key: &str, bytes: &[u8]) -> io::Result<()>;
+
+    /// Reads an object.
+    ///
+    /// # Errors
+    /// The storage cannot be read; [`io::ErrorKind::NotFound`] if there is no such object.
+    fn get(&self, key: &str) -> io::Result<Vec<u8>>;
+
+    /// Lists the objects whose key begins with `prefix`, which ends with `/`, in the order of
+    /// their keys.
+    ///
+    /// # Errors
+    /// The storage cannot be read.
+    fn list(&self, prefix: &str) -> io::Result<Vec<Item>>;
+
+    /// Removes an object. Succeeds if there is none.
+    ///
+    /// # Errors
+    /// The storage cannot be written.
+    fn remove(&self, key: &str) -> io::Result<()>;
+
+    /// Returns the address of an object for messages, without credentials.
+    fn address(&self, key: &str) -> String;
+}

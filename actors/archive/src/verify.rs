@@ -1,0 +1,161 @@
+//! Verification of an archive, without restoring it: every object is read once.
+
+use crate::{
+    ArchiveError, Fault, Survey, document,
+    layout::{self, Keys},
+    part::{self, NO_PART, PartHash},
+    storage::Storage,
+    survey::{Generation, check, follows},
+};
+
+/// Result of a verification.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Objects that were read.
+    pub objects: u64,
+    /// Their size, in bytes.
+    pub bytes: u64,
+    /// Objects that are not sound.
+    pub faults: Vec<Fault>,
+}
+
+/// Reads every object of a hive, and compares checksums and chains.
+///
+/// # Errors
+/// [`ArchiveError::Storage`].
+pub fn verify(storage: &dyn Storage, hive: &str) -> Result<Verified, ArchiveError> {
+    let survey = Survey::of(storage, hive)?;
+    let mut verified = Verified {
+        faults: survey.faults.clone(),
+        objects: survey.points.len() as u64,
+        ..Verified::default()
+    };
+    for generation in &survey.generations {
+        let keys = Keys::new(hive, &generation.id);
+        for snapshot in &generation.snapshots {
+            for (i, chunk) in snapshot.chunks.iter().enumerate() {
+                let key = keys.chunk(&snapshot.id, i);
+                let place = storage.address(&key);
+                let Some(bytes) = verified.read(storage, &key)? else {
+                    continue;
+                };
+                if document::sha256(&bytes) != chunk.sha256 {
+                    verified.fault(place, "its content does not match its checksum");
+                }
+            }
+        }
+        let hashes = verified.log(storage, &keys, generation)?;
+        for point in survey
+            .points
+            .iter()
+            .filter(|it| it.generation == generation.id)
+        {
+            let place = storage.address(&layout::point(hive, &point.id));
+            let known = hashes.iter().find(|(number, _)| *number == point.part);
+            match known {
+                Some((_, hash)) if data_encoding::HEXLOWER.encode(hash) == point.part_hash => {}
+                _ => verified.fault(place, "the part that it names is not in the archive"),
+            }
+        }
+    }
+    let has = |id: &str| survey.generations.iter().any(|it| it.id == id);
+    for point in survey.points.iter().filter(|it| !has(&it.generation)) {
+        let place = storage.address(&layout::point(hive, &point.id));
+        verified.fault(place, "its generation is not in the archive");
+    }
+    Ok(verified)
+}
+
+impl Verified {
+    /// Returns whether all objects are sound.
+    pub fn is_sound(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    fn fault(&mut self, place: String, reason: &str) {
+        self.faults.push(Fault {
+            place,
+            reason: reason.to_owned(),
+        });
+    }
+
+    /// Reads an object; a missing one is a fault.
+    fn read(&mut self, storage: &dyn Storage, key: &str) -> Result<Option<Vec<u8>>, ArchiveError> {
+        match document::get(storage, key) {
+            Ok(bytes) => {
+                self.objects += 1;
+                self.bytes += bytes.len() as u64;
+                Ok(Some(bytes))
+            }
+            Err(error @ ArchiveError::Missing { .. }) => {
+                self.faults.push(Fault::of(&error));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Verifies the chain of parts. Returns the number and the hash of each.
+    fn log(
+        &mut self,
+        storage: &dyn Storage,
+        keys: &Keys,
+        generation: &Generation,
+    ) -> Result<Vec<(u64, PartHash)>, ArchiveError> {
+        let mut found: Vec<(u64, PartHash)> = Vec::new();
+        for (numbers, item) in &generation.parts {
+            let next = found.last().map_or(numbers.0, |(number, _)| number + 1);
+            // A bundle was written, and the objects that it replaces are not removed yet.
+            if numbers.1 < next {
+                continue;
+            }
+            if numbers.0 > next {
+                let place = storage.address(&keys.parts(next, numbers.0 - 1));
+                self.fault(place, "it is missing");
+            }
+            let Some(bytes) = self.read(storage, &item.key)? else {
+                continue;
+            };
+            let place = storage.address(&item.key);
+            match read_parts(&bytes, &place, generation, *numbers) {
+                Err(error) => self.faults.push(Fault::of(&error)),
+                Ok(parts) => {
+                    for (header, hash) in parts {
+                        if header.number < next && !found.is_empty() {
+                            continue;
+                        }
+                        let before = found.last();
+                        let is_next = match before {
+                            Some((number, before)) if number + 1 == header.number => {
+                                follows(&header, before)
+                            }
+                            None if header.number == 1 => follows(&header, &NO_PART),
+                            _ => true,
+                        };
+                        if !is_next {
+                            let reason = "it does not follow the part before it";
+                            self.fault(place.clone(), reason);
+                        }
+                        found.push((header.number, hash));
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn read_parts(
+    bytes: &[u8],
+    place: &str,
+    generation: &Generation,
+    numbers: (u64, u64),
+) -> Result<Vec<(crate::PartHeader, PartHash)>, ArchiveError> {
+    let mut parts = Vec::new();
+    for sealed in part::split(bytes, place)? {
+        let part = sealed.open()?;
+        parts.push((part.header, part.hash));
+    }
+    check(&parts, &generation.id, numbers, place)?;
+    Ok(parts)
+}

@@ -1,0 +1,8 @@
+//! Archives of a real database: shipped, restored, damaged.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod damage;
+mod moments;
+mod resuming;
+mod store;
