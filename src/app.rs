@@ -9,6 +9,7 @@ mod crash;
 mod handover;
 mod reload;
 mod restart;
+mod restore;
 mod secrets;
 mod source;
 
@@ -104,6 +105,7 @@ fn server() -> ExitCode {
             .map(|()| ExitCode::SUCCESS)
             .context("the runner of a program failed"),
         Some(Command::AdminKey { .. }) => admin_key::reset(&args.settings),
+        Some(Command::Restore(restore)) => restore::run(restore),
         Some(Command::Secrets(SecretsCommand::Rotate)) => secrets::rotate(&args.settings),
         Some(Command::Check { for_restart }) => {
             Ok(check::run(&args.settings, for_restart.as_deref()))

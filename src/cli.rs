@@ -6,6 +6,7 @@
 
 mod alerts;
 mod audit;
+mod backup;
 mod bot;
 mod completions;
 mod config;

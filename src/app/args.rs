@@ -10,6 +10,7 @@ use std::{
 use anyhow::Context;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use deia_hive::config::{Config, ConfigError, Layers, socket_address};
+use deia_model::{PointId, Timestamp};
 
 /// Runs a hive: bots that work through a durable task queue.
 #[derive(Debug, Parser)]
@@ -69,6 +70,16 @@ pub(super) enum Command {
   deia secrets rotate --data-dir /var/lib/deia"
     )]
     Secrets(SecretsCommand),
+    /// Restore a data directory from an archive. Needs no hive.
+    ///
+    /// Everything is verified before the directory can be used. A new admin key is made in it.
+    /// The restored hive starts with its queue and webhooks paused, until deia backup resume,
+    /// unless --go is given.
+    #[command(before_help = "Examples:
+  deia restore --from file:///mnt/nas/backups --to /var/lib/deia
+  deia restore --from file:///mnt/nas/backups --to ./copy --at 2026-11-20T08:30:00Z
+  deia restore --from file:///mnt/nas/backups --to ./copy --before-event 4711")]
+    Restore(RestoreArgs),
     /// Ends the programs of a hive when that hive is gone. Started by deia itself.
     #[command(hide = true)]
     Reaper {
@@ -81,6 +92,35 @@ pub(super) enum Command {
     /// Started by deia itself.
     #[command(hide = true)]
     Runner,
+}
+
+/// Options of a restore.
+#[derive(Debug, clap::Args)]
+pub(super) struct RestoreArgs {
+    /// Address of the archive, as in recovery.url.
+    #[arg(long, value_name = "URL")]
+    pub(super) from: String,
+    /// The new data directory: must not exist, or be empty.
+    #[arg(long, value_name = "DIR")]
+    pub(super) to: PathBuf,
+    /// Id of the hive, if the archive has several.
+    #[arg(long, value_name = "ID")]
+    pub(super) hive: Option<String>,
+    /// The newest commit at this time; the newest of all if no moment is given.
+    #[arg(long, value_name = "TIME", group = "moment")]
+    pub(super) at: Option<Timestamp>,
+    /// The commit that recorded this event.
+    #[arg(long, value_name = "SEQ", group = "moment")]
+    pub(super) event: Option<u64>,
+    /// The newest commit before this event.
+    #[arg(long, value_name = "SEQ", group = "moment")]
+    pub(super) before_event: Option<u64>,
+    /// A restore point.
+    #[arg(long, value_name = "ID", group = "moment")]
+    pub(super) point: Option<PointId>,
+    /// Work at once: do not pause the queue and the webhooks.
+    #[arg(long)]
+    pub(super) go: bool,
 }
 
 #[derive(Debug, Subcommand)]

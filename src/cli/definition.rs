@@ -11,6 +11,7 @@ use self::dispatch::dispatch;
 use super::{
     alerts::{AlertsArgs, AlertsCommand},
     audit::AuditCommand,
+    backup::BackupCommand,
     bot::BotCommand,
     completions,
     config::ConfigCommand,
@@ -251,6 +252,16 @@ pub(super) enum HiveNoun {
   deia audit verify --dir /var/lib/deia/audit"
     )]
     Audit(AuditCommand),
+    /// Make backups of the hive, check them, and restore.
+    #[command(
+        subcommand,
+        before_help = "Examples:
+  deia backup status
+  deia backup create --label 'before upgrade'
+  deia backup list
+  deia backup restore point_01h455vb4pex5vsknk084sn02q"
+    )]
+    Backup(BackupCommand),
     /// Create, list, change and remove users.
     #[command(
         subcommand,

@@ -99,6 +99,9 @@ pub enum CliError {
         /// The bot.
         name: BotName,
     },
+    /// A job on the archive failed.
+    #[error("the job failed: {0}")]
+    JobFailed(String),
     /// Some steps to a fleet were not carried out.
     #[error("{} of {of} bots are not as the file has them", failed + conflicts)]
     AppliedInPart {
@@ -327,7 +330,7 @@ impl CliError {
                 all_missing: true, ..
             } => Exit::NotFound,
             Self::AppliedInPart { conflicts: 1.., .. } => Exit::Conflict,
-            Self::AppliedInPart { .. } => Exit::Failed,
+            Self::AppliedInPart { .. } | Self::JobFailed(_) => Exit::Failed,
             Self::BotExists { .. } | Self::ProfileExists { .. } | Self::SomeSkipped { .. } => {
                 Exit::Conflict
             }

@@ -20,6 +20,7 @@ pub(crate) mod metrics;
 pub(crate) mod outputs;
 pub(crate) mod parameters;
 pub(crate) mod queue;
+pub(crate) mod recovery;
 pub mod schemas;
 pub(crate) mod secrets;
 pub(crate) mod sessions;

@@ -8,8 +8,8 @@ use crate::http::{
         alerts, audit,
         audit::{export, tiles, verify},
         bots, config, degradation, events, health, keys, logs, messages, meta, metrics, outputs,
-        queue, schemas, secrets, sessions, supervisors, system, task_sessions, tasks, users,
-        webhooks,
+        queue, recovery, schemas, secrets, sessions, supervisors, system, task_sessions, tasks,
+        users, webhooks,
         webhooks::{deliveries, replays},
         work,
     },
@@ -218,6 +218,28 @@ pub fn table() -> Vec<Route> {
             /// Stops a replay.
             POST   "/api/v1/webhooks/{id}/replays/{replay}/stop", Needs(P::WebhookManage), Write,  replays::stop,           "stop_webhook_replay" => [WebhookReplayStopped];
         }
+        "recovery" {
+            /// Shows the archive, and what a loss of the disk would cost now.
+            GET    "/api/disaster-recovery/status",           Needs(P::RecoveryRead), Read,   recovery::status,        "get_recovery_status";
+            /// Lists the restore points.
+            GET    "/api/disaster-recovery/backup-history",   Needs(P::RecoveryRead), Read,   recovery::history,       "list_restore_points";
+            /// Reads a restore point.
+            GET    "/api/disaster-recovery/restore-point/{id}", Needs(P::RecoveryRead), Read, recovery::point,         "get_restore_point";
+            /// Makes a restore point, with everything that was answered before.
+            POST   "/api/disaster-recovery/restore-point",    Needs(P::RecoveryRun),  Write,  recovery::mark,          "create_restore_point" => [BackupCreated];
+            /// Begins a backup: a restore point with a snapshot of its own.
+            POST   "/api/disaster-recovery/backup",           Needs(P::RecoveryRun),  Write,  recovery::backup,        "create_backup" => [BackupCreated];
+            /// Begins a restore of a restore point, or of a later moment.
+            POST   "/api/disaster-recovery/restore/{id}",     Needs(P::RecoveryRun),  Admin,  recovery::restore,       "restore" => [RestoreStarted];
+            /// Begins to read and compare every object of the archive.
+            POST   "/api/disaster-recovery/verify",           Needs(P::RecoveryRun),  Write,  recovery::verify,        "verify_archive" => [BackupVerified];
+            /// Begins to restore a point to a temporary directory, to check that it can be restored.
+            POST   "/api/disaster-recovery/drill",            Needs(P::RecoveryRun),  Write,  recovery::drill,         "drill_restore" => [BackupVerified];
+            /// Resumes the queue and the webhooks that a restore has paused.
+            POST   "/api/disaster-recovery/resume",           Needs(P::RecoveryRun),  Write,  recovery::resume,        "resume_restored" => [RestoreResumed];
+            /// Marks the end of this run as an orderly one, whatever ends it.
+            POST   "/api/disaster-recovery/mark-shutdown",    Needs(P::RecoveryRun),  Admin,  recovery::mark_shutdown, "mark_shutdown" => [ShutdownMarked];
+        }
         "audit" {
             /// Records an event of another system.
             POST   "/api/audit/log",                          Needs(P::AuditAppend),  Write,  audit::append,           "append_audit_event", leaves external;
@@ -385,49 +407,4 @@ pub fn table() -> Vec<Route> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A change that nobody sees in the log could not be audited.
-    #[test]
-    fn routes_that_may_change_something_name_their_events() {
-        for route in table() {
-            let names = route.leaves.is_some();
-            let may_change = route.method != Method::GET;
-            let (method, path) = (&route.method, route.path);
-            assert!(names || !may_change, "{method} {path}");
-            if let Some(Leaves::Nothing(why)) = route.leaves {
-                assert!(!why.is_empty() && !why.ends_with('.'), "{method} {path}");
-            }
-        }
-    }
-
-    /// The class decides which budget a request is charged to, so a row in the wrong class
-    /// would let readers starve submitters, or administrators.
-    #[test]
-    fn classes_fit_methods_and_permissions() {
-        for route in table() {
-            let (method, path) = (&route.method, route.path);
-            let Some(class) = route.class else {
-                assert_eq!(route.access, Open, "{path}");
-                continue;
-            };
-            let reads = matches!(class, Read | Stream);
-            // A lease waits for tasks as a stream does.
-            let may_wait = path.ends_with("/lease");
-            assert!(
-                !reads || *method == Method::GET || may_wait,
-                "{method} {path}"
-            );
-            if let Needs(permission) = route.access {
-                let administers = permission.as_str().starts_with("admin:");
-                assert_eq!(administers, class == Admin, "{method} {path}");
-                assert_eq!(
-                    permission == P::TaskSubmit,
-                    class == Submit,
-                    "{method} {path}"
-                );
-            }
-        }
-    }
-}
+mod tests;

@@ -18,6 +18,7 @@ const GUIDES: &[(&str, &[&str])] = &[
     ("docs/RUNBOOK.md", &[]),
     ("docs/AUTHENTICATION-GUIDE.md", &[]),
     ("docs/AUDIT-GUIDE.md", &[]),
+    ("docs/RECOVERY-GUIDE.md", &[]),
     ("docs/BOT-AUTHORS-GUIDE.md", &[]),
     (
         "docs/EXTERNAL-INTEGRATION-GUIDE.md",

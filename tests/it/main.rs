@@ -88,6 +88,7 @@ mod output_streams;
 mod outputs;
 mod programs;
 mod prose;
+mod recovery;
 mod reload;
 mod remote_client;
 mod remote_work;

@@ -24,6 +24,7 @@ use crate::{
     audit::AuditApi,
     bots::Bots,
     metrics::Exposition,
+    recovery::RecoveryApi,
     settings::SettingsApi,
     subsystem::{Deps, Subsystem, TreeBuilder},
 };
@@ -34,6 +35,7 @@ pub(crate) struct AlertNeeds<'a> {
     pub(crate) bots: &'a Bots,
     pub(crate) audit: &'a AuditApi,
     pub(crate) settings: &'a SettingsApi,
+    pub(crate) recovery: &'a RecoveryApi,
 }
 
 /// The subsystem of alerts.

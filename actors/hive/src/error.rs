@@ -144,6 +144,9 @@ pub enum HiveError {
     /// There is no restart: a new start would fail, or one is under way.
     #[error("{0}")]
     RestartRefused(String),
+    /// The request about the archive is not possible now.
+    #[error("{0}")]
+    RecoveryRefused(String),
     /// The action is not possible for this part of the tree, or not now.
     #[error("{0}")]
     PartRefused(String),
@@ -177,6 +180,9 @@ pub enum HiveError {
         "the store's writer ended while the request was under way; it may or may not have been carried out"
     )]
     OutcomeUnknown,
+    /// The archive cannot be written, and every change must be in it before its answer.
+    #[error("the archive cannot be written, and recovery.mode is sync; nothing was changed")]
+    ArchiveUnreachable,
     /// A bug or a broken machine. The text is for the log, not for callers.
     #[error("internal: {0}")]
     Internal(String),
@@ -192,6 +198,7 @@ impl From<StoreError> for HiveError {
             StoreError::ReadTimeout => Self::ReadTimeout,
             StoreError::Closed => Self::Unavailable("starting or stopping"),
             StoreError::Unknown => Self::OutcomeUnknown,
+            StoreError::Unarchived => Self::ArchiveUnreachable,
             StoreError::BadCursor => Self::BadCursor,
             StoreError::Failed(reason) => Self::Internal(reason),
         }
@@ -261,6 +268,11 @@ impl From<KeyError> for HiveError {
 /// An error that keeps a hive from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum HiveStartError {
+    /// A restored store cannot take its place.
+    #[error(
+        "a restore in place cannot be finished: {0}; see the directory restore in the data directory"
+    )]
+    Restore(std::io::Error),
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),

@@ -9,11 +9,13 @@ mod tests;
 
 use std::sync::Arc;
 
+use deia_model::{PointId, Principal, RecoveryJob, Timestamp};
 use deia_supervision::ChildSpec;
 pub use restart::RestartCheck;
 
 use self::restart::Restart;
 use crate::{
+    HiveError,
     access::AccessApi,
     alerts::AlertsApi,
     api_calls::ApiCallsApi,
@@ -24,6 +26,7 @@ use crate::{
     lifecycle::State,
     messaging::{MessagesApi, SessionsApi},
     operations::OperationsApi,
+    recovery::{RecoveryApi, RestorePlace},
     secrets::SecretsApi,
     settings::SettingsApi,
     shedding::SheddingApi,
@@ -156,6 +159,29 @@ impl Hive {
     /// Returns the operators' view of the hive: status, health, metrics, the tree, events.
     pub fn operations(&self) -> &OperationsApi {
         self.inner.subsystems.operations.api()
+    }
+
+    /// Returns the archive.
+    pub fn recovery(&self) -> &RecoveryApi {
+        self.inner.subsystems.recovery.api()
+    }
+
+    /// Begins a restore of a point, or of a later moment. A restore in place restarts the
+    /// hive.
+    ///
+    /// # Errors
+    /// As [`RecoveryApi::restore`].
+    pub async fn restore(
+        &self,
+        who: &Principal,
+        point: PointId,
+        at: Option<Timestamp>,
+        place: RestorePlace,
+    ) -> Result<RecoveryJob, HiveError> {
+        let hive = self.clone();
+        let restart = async move |who: &Principal| hive.ask_for_restart(who).await;
+        let recovery = self.recovery();
+        recovery.restore(who, point, at, place, restart).await
     }
 
     /// Returns the live stream of events.

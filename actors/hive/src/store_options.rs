@@ -1,10 +1,10 @@
 //! Options of the store, derived from the settings.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use deia_ledger::{
-    Ledger, SettingsRecord, TaskPolicy, TypePolicy,
-    store::{SqliteOptions, SqliteStore},
+    FeedWaits, Ledger, LogFeed, SettingsRecord, TaskPolicy, TypePolicy,
+    store::{Examined, SqliteOptions, SqliteStore},
 };
 use deia_model::TaskType;
 
@@ -30,6 +30,13 @@ pub fn store_options(config: &Config) -> SqliteOptions {
         reserve_bytes: config.store.reserve_bytes.as_u64(),
         cache_bytes: config.store.cache_bytes.as_u64(),
         node: THE_ONLY_NODE,
+        shipping: Some(Arc::new(LogFeed::new(
+            &config.database_path(),
+            FeedWaits {
+                checkpoint: config.recovery.checkpoint_wait,
+                answer: config.recovery.answer_within,
+            },
+        ))),
         policy: TaskPolicy {
             default_max_attempts: config.tasks.default_max_attempts,
             default_timeout_seconds: config.tasks.default_timeout.as_secs(),
@@ -57,6 +64,26 @@ pub fn store_options(config: &Config) -> SqliteOptions {
 /// opened. A store that cannot be read has none: it stops the start when it is opened.
 pub(crate) fn stored_settings(config: &Config) -> SettingsRecord {
     SqliteStore::settings_of(&store_options(config)).unwrap_or_default()
+}
+
+/// Examines a database file that no hive uses.
+///
+/// # Errors
+/// [`HiveStartError::Store`].
+pub(crate) fn examine_store(path: &Path) -> Result<Examined, HiveStartError> {
+    Ok(deia_ledger::store::examine(path)?)
+}
+
+/// Opens a restored store, whose log is folded back at will: no archive has it.
+///
+/// # Errors
+/// [`HiveStartError::Store`].
+pub(crate) fn open_restored(config: &Config) -> Result<Ledger, HiveStartError> {
+    let options = SqliteOptions {
+        shipping: None,
+        ..store_options(config)
+    };
+    Ok(Arc::new(SqliteStore::open(options)?))
 }
 
 /// Opens the store of a hive that does not run.

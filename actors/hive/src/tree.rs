@@ -20,6 +20,7 @@
 //!    │  ├─ endpoints   dynamic: one actor an endpoint that has work
 //!    │  └─ dispatcher  matches events with endpoints
 //!    ├─ settings       applies a changed settings file, and takes back changes that do harm
+//!    ├─ recovery       ships commits to the archive, makes restore points
 //!    ├─ statistics     counts and latencies by hour, from the event log
 //!    ├─ degradation    sheds features when resources are short
 //!    ├─ audit-index    makes the audit trail searchable, and erases what was erased
@@ -30,8 +31,8 @@
 
 use std::{sync::Arc, time::Instant};
 
-use deia_ledger::metrics::StoreMetrics;
-use deia_model::Timestamp;
+use deia_ledger::{LogFeed, metrics::StoreMetrics};
+use deia_model::{PreviousShutdown, Timestamp};
 
 use crate::{
     access::Access,
@@ -44,6 +45,7 @@ use crate::{
     ledger_writer,
     messaging::Messaging,
     operations::{OperationNeeds, Operations},
+    recovery::{Recovery, RecoveryNeeds},
     retention,
     scheduler::Scheduling,
     secrets::{SealingKeys, Secrets},
@@ -70,6 +72,7 @@ pub(crate) struct Subsystems {
     pub(crate) degradation: Arc<Degradation>,
     pub(crate) webhooks: Arc<Webhooks>,
     pub(crate) operations: Arc<Operations>,
+    pub(crate) recovery: Arc<Recovery>,
     pub(crate) stream: Arc<LiveStream>,
     /// All subsystems, for operations on each.
     pub(crate) all: Vec<Arc<dyn Subsystem>>,
@@ -83,6 +86,8 @@ pub(crate) struct Opened {
     pub(crate) sealing: Arc<SealingKeys>,
     pub(crate) reaper: ReaperHandle,
     pub(crate) store_metrics: Arc<StoreMetrics>,
+    pub(crate) feed: Arc<LogFeed>,
+    pub(crate) previous: PreviousShutdown,
     pub(crate) started_at: Timestamp,
     pub(crate) started: Instant,
 }
@@ -108,11 +113,19 @@ pub(crate) fn declare(deps: &Deps, opened: Opened) -> (Subsystems, Declared) {
     let messaging = Arc::new(Messaging::declare(deps, &mut tree, access.api(), &bots));
     let settings = LiveSettings::declare(deps, &mut tree, access.api(), opened.resolved);
     let settings = Arc::new(settings);
+    let needs = RecoveryNeeds {
+        access: access.api(),
+        feed: opened.feed,
+        instance: opened.files.instance().to_owned(),
+        previous: opened.previous,
+    };
+    let recovery = Arc::new(Recovery::declare(deps, &mut tree, needs));
     let needs = AlertNeeds {
         access: access.api(),
         bots: &bots,
         audit: audit.api(),
         settings: settings.api(),
+        recovery: recovery.api(),
     };
     let alerts = Arc::new(Alerts::declare(deps, &mut tree, &needs));
     retention::declare(deps, &mut tree, bots.outputs());
@@ -151,6 +164,7 @@ pub(crate) fn declare(deps: &Deps, opened: Opened) -> (Subsystems, Declared) {
         statistics,
         api_calls.clone(),
         stream.clone(),
+        recovery.clone(),
         // Last: a stop enters the events that the others record.
         audit.clone(),
     ];
@@ -195,6 +209,7 @@ pub(crate) fn declare(deps: &Deps, opened: Opened) -> (Subsystems, Declared) {
         webhooks,
         tasks,
         operations,
+        recovery,
         stream,
         all,
     };

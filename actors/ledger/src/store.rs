@@ -7,4 +7,4 @@ mod sqlite;
 
 #[doc(hidden)]
 pub use sqlite::lists::cursor as task_cursor;
-pub use sqlite::{OpenError, SqliteOptions, SqliteStore};
+pub use sqlite::{Examined, OpenError, SqliteOptions, SqliteStore, examine};

@@ -1,11 +1,11 @@
-//! The actions of the event log, and the types of their targets.
+//! The actions of the event log.
 
 mod recorded;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::recorded::EventAction;
-use crate::EventLevel;
+use crate::{EventLevel, TargetType};
 
 macro_rules! actions {
     ($($(#[doc = $doc:literal])* $variant:ident = $name:literal $level:ident,)*) => {
@@ -226,6 +226,26 @@ actions! {
     AuditVerified = "audit.verified" Info,
     /// Entries of the audit trail were exported.
     AuditExported = "audit.exported" Info,
+    /// A restore point was made.
+    BackupCreated = "backup.created" Info,
+    /// A verification of the archive, or a restore of a point for practice, ended. Critical if
+    /// an object was found damaged.
+    BackupVerified = "backup.verified" Info,
+    /// The archive cannot be written, or had to begin again with a snapshot.
+    BackupFailed = "backup.failed" Critical,
+    /// Restore points past their retention were removed, with the objects that only they
+    /// needed.
+    BackupPruned = "backup.pruned" Info,
+    /// A restore was requested.
+    RestoreStarted = "restore.started" Critical,
+    /// The store was restored from the archive: it lacks the events after that point.
+    RestoreCompleted = "restore.completed" Critical,
+    /// A restore failed; nothing was replaced.
+    RestoreFailed = "restore.failed" Critical,
+    /// Work that a restore had paused was resumed.
+    RestoreResumed = "restore.resumed" Warning,
+    /// An orderly stop by others was announced: the next start does not report a crash.
+    ShutdownMarked = "shutdown.marked" Warning,
     /// An internal error occurred that no caller was informed of.
     SystemError = "system.error" Critical,
 }
@@ -253,6 +273,7 @@ impl Action {
             "webhook" => TargetType::Webhook,
             "message" => TargetType::Message,
             "session" => TargetType::Session,
+            "backup" => TargetType::Backup,
             "audit" => match self {
                 Self::AuditPruned | Self::AuditErased => TargetType::AuditEntries,
                 _ => TargetType::Audit,
@@ -305,73 +326,6 @@ impl Action {
             | A::BotMoved
             | A::ShutdownInitiated => None,
             _ => Some(EventLevel::Info),
-        }
-    }
-}
-
-/// The type of an event's target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TargetType {
-    /// A task.
-    Task,
-    /// The queue, or one task type.
-    Queue,
-    /// A bot.
-    Bot,
-    /// A key.
-    Key,
-    /// A user.
-    User,
-    /// A stored secret.
-    Secret,
-    /// A web session.
-    WebSession,
-    /// A part of the supervision tree, by its path.
-    Supervisor,
-    /// A route of the API.
-    Route,
-    /// An alert.
-    Alert,
-    /// A webhook endpoint.
-    Webhook,
-    /// A message to a bot.
-    Message,
-    /// A session.
-    Session,
-    /// Entries of the audit trail: one, or a range.
-    AuditEntries,
-    /// The audit trail as a whole.
-    Audit,
-    /// Something outside of deia, of an event that was recorded on request.
-    External,
-    /// The hive as a whole.
-    Hive,
-    /// A row of the store.
-    Row,
-}
-
-impl TargetType {
-    /// Returns the name on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Task => "task",
-            Self::Queue => "queue",
-            Self::Bot => "bot",
-            Self::Key => "key",
-            Self::User => "user",
-            Self::Secret => "secret",
-            Self::WebSession => "web_session",
-            Self::Supervisor => "supervisor",
-            Self::Route => "route",
-            Self::Alert => "alert",
-            Self::Webhook => "webhook",
-            Self::Message => "message",
-            Self::Session => "session",
-            Self::AuditEntries => "audit_entries",
-            Self::Audit => "audit",
-            Self::External => "ext",
-            Self::Hive => "hive",
-            Self::Row => "row",
         }
     }
 }

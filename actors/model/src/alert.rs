@@ -46,6 +46,10 @@ alert_names! {
     AuditLagging = "audit_lagging" Warning,
     /// Events were gone before they were entered in the audit trail.
     AuditGap = "audit_gap" Critical,
+    /// The archive cannot be written, or has lost its chain of commits.
+    ArchiveFailing = "archive_failing" Critical,
+    /// The newest commits are not in the archive for long.
+    ArchiveLagging = "archive_lagging" Warning,
     /// Deliveries to an endpoint have failed for long; it will be disabled.
     WebhookFailing = "webhook_failing" Warning,
     /// An endpoint was disabled because its deliveries failed or it was too far behind.

@@ -9,6 +9,7 @@ mod bots;
 mod events;
 mod messages;
 mod queue;
+mod recovery;
 mod sessions;
 mod settings;
 mod system;
@@ -21,9 +22,9 @@ use utoipa::ToSchema;
 
 use super::{
     Alert, Bot, BotSpec, CurrentSettings, Delivery, Event, HealthMetrics, KeyInfo, Message,
-    NewMessage, NewSession, NewTask, QueueStatus, ReloadCheck, Session, SettingValue,
-    SettingsReload, SettingsStatus, SettingsVersion, Submitted, SystemStatus, Task,
-    TaskExplanation, TaskResult, User, Webhook, schema::Entity,
+    NewMessage, NewSession, NewTask, QueueStatus, RecoveryJob, RecoveryStatus, ReloadCheck,
+    RestorePoint, Session, SettingValue, SettingsReload, SettingsStatus, SettingsVersion,
+    Submitted, SystemStatus, Task, TaskExplanation, TaskResult, User, Webhook, schema::Entity,
 };
 
 /// The task that the examples are about.
@@ -53,6 +54,9 @@ pub fn entities() -> Result<Vec<Entity>, serde_json::Error> {
         entity::<TaskExplanation>("TaskExplanation", tasks::task_explanation())?,
         entity::<SystemStatus>("SystemStatus", system::system_status())?,
         entity::<HealthMetrics>("HealthMetrics", system::health_metrics())?,
+        entity::<RecoveryStatus>("RecoveryStatus", recovery::status())?,
+        entity::<RestorePoint>("RestorePoint", recovery::point())?,
+        entity::<RecoveryJob>("RecoveryJob", recovery::job())?,
         entity::<KeyInfo>("Key", access::key())?,
         entity::<User>("User", access::user())?,
         entity::<CurrentSettings>("CurrentSettings", settings::current())?,

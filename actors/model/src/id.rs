@@ -154,6 +154,10 @@ typed_id!(
     SessionId, "session", Uuid::now_v7().into_bytes()
 );
 typed_id!(
+    /// The id of a restore point. Ids of later points are greater.
+    PointId, "point", Uuid::now_v7().into_bytes()
+);
+typed_id!(
     /// The id of a replay. Ids of later replays are greater.
     ReplayId, "replay", Uuid::now_v7().into_bytes()
 );

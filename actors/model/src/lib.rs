@@ -34,6 +34,7 @@ mod permissions;
 mod plan;
 mod principal;
 mod queue;
+mod recovery;
 mod result;
 mod role;
 pub mod schema;
@@ -41,6 +42,7 @@ mod secret;
 mod session;
 mod settings;
 mod system;
+mod target_type;
 mod task;
 mod task_log;
 pub mod text;
@@ -53,7 +55,7 @@ mod web_session_cookie;
 mod webhook;
 mod work;
 
-pub use action::{Action, EventAction, TargetType};
+pub use action::{Action, EventAction};
 pub use address::{AddressRange, AddressRangeError};
 pub use alert::{Alert, AlertName, Condition};
 pub use api_key::{ApiKey, KeyError};
@@ -87,8 +89,8 @@ pub use explain::{AwaitedTask, BotFit, Facts, TaskExplanation, TaskHold, explain
 pub use external::{ExternalAction, InvalidExternalAction, external_violations};
 pub use failure::{BotCost, FailureClass, FailureCost, TaskCost};
 pub use id::{
-    AlertId, BotMessageId, BotName, IdError, KeyId, LeaseToken, MessageId, ReplayId, SessionId,
-    TaskId, WebSessionId, WebhookId,
+    AlertId, BotMessageId, BotName, IdError, KeyId, LeaseToken, MessageId, PointId, ReplayId,
+    SessionId, TaskId, WebSessionId, WebhookId,
 };
 pub use key::{AdminAccess, KeyGrant, KeyInfo, KeyOwner, KeyRecord, admin_access};
 pub use message::{DeliveryStatus, Message, MessageFilter, MessageLimits, NewMessage};
@@ -111,6 +113,11 @@ pub use queue::{
     Changed, Drained, Durations, Pause, QueueHistory, QueueLane, QueueStatus, Rates, StatusCounts,
     Throughput, Waits,
 };
+pub use recovery::{
+    ArchiveFault, PreviousShutdown, RecoveryFailure, RecoveryJob, RecoveryJobKind,
+    RecoveryJobState, RecoveryMode, RecoveryState, RecoveryStatus, RestorePoint, RestorePointKind,
+    RestoredHive,
+};
 pub use result::TaskResult;
 pub use role::{Permission, Role};
 pub use secret::{
@@ -123,6 +130,7 @@ pub use settings::{
     SettingsVersion,
 };
 pub use system::{FollowerLag, HealthMetrics, LastRestart, StoredOutputs, SystemStatus};
+pub use target_type::TargetType;
 pub use task::{Deployment, Priority, Submitted, Task, TaskFilter, TaskStatus, TaskType};
 pub use task_log::{TaskLog, TaskLogLine};
 pub use time::{NotATime, Timestamp};

@@ -92,6 +92,10 @@ permissions! {
     AuditAppend = "audit:append": Operator External Bot;
     /// Export the audit trail.
     AuditExport = "audit:export": Operator;
+    /// Read the state of the archive, and its restore points.
+    RecoveryRead = "recovery:read": Operator Viewer;
+    /// Make backups, verify the archive, and restore from it.
+    RecoveryRun = "recovery:run": ;
     /// Set the level at which features are shed: for a drill or for maintenance.
     ModeSet = "mode:set": Operator;
     /// Read the configuration.

@@ -37,6 +37,7 @@ mod output;
 mod output_follow;
 mod paging;
 mod queue;
+mod recovery;
 mod resume;
 mod secrets;
 mod sessions;
@@ -65,8 +66,8 @@ pub use wire::{
     ConfirmSettingsRequest, CreatedKey, DisableWebhookRequest, Drained, EndSessionRequest,
     EndedSessions, ExitCode, Items, LastExit, LogLines, NewAuditEvent, NewKeyRequest,
     NewUserRequest, NodeKind, NodeState, Probe, RecordedAuditEvent, ReloadSettingsRequest,
-    ReplayRequest, RoleInfo, RotateKeyRequest, RotateWebhookSecretRequest, SchemaEntry, SchemaList,
-    Secret, SessionView, Strategy, SupervisorAction, SupervisorNode, Suspended, TaskState,
-    UndoSettingsRequest, UserChangeRequest, WhoAmI,
+    ReplayRequest, RestorePointId, RoleInfo, RotateKeyRequest, RotateWebhookSecretRequest,
+    SchemaEntry, SchemaList, Secret, SessionView, Strategy, SupervisorAction, SupervisorNode,
+    Suspended, TaskState, UndoSettingsRequest, UserChangeRequest, WhoAmI,
 };
 pub use worker::{Assignment, Completion, Failure, Worker};

@@ -7,6 +7,7 @@
 mod access;
 mod audit;
 mod lists;
+mod recovery;
 mod secret;
 mod sessions;
 mod settings;
@@ -20,6 +21,7 @@ pub use access::{
 };
 pub use audit::{AuditKey, NewAuditEvent, RecordedAuditEvent};
 pub use lists::{BatchAccepted, Changed, Drained, Items, LogLines, Probe, SchemaEntry, SchemaList};
+pub use recovery::RestorePointId;
 pub use secret::Secret;
 pub use sessions::EndSessionRequest;
 pub use settings::{

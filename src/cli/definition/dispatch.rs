@@ -34,6 +34,7 @@ pub(super) async fn dispatch(noun: HiveNoun, context: &Context) -> Result<(), Cl
         HiveNoun::Session(command) => command.run(context).await,
         HiveNoun::Message(command) => command.run(context).await,
         HiveNoun::Audit(command) => command.run(context).await,
+        HiveNoun::Backup(command) => command.run(context).await,
         HiveNoun::Key(command) => command.run(context).await,
         HiveNoun::User(command) => command.run(context).await,
         HiveNoun::Roles => roles::list(context).await,

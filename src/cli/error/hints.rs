@@ -341,6 +341,8 @@ fn words(code: Code) -> Words {
         Code::ReplayRunning => "wait for its end, or stop it: deia webhook replays ID",
         Code::BotInUse => "deia bot stop NAME --wait, and then again",
         Code::RestartRefused => "nothing was changed; fix the named problem, and try again",
+        Code::RecoveryRefused => "check what is under way: deia backup status",
+        Code::ArchiveUnreachable => "see why it cannot be written: deia backup status",
         Code::PartRefused => "check its state: deia supervisors",
         Code::VersionMismatch => "check what has changed, and repeat with the new --if-version",
         Code::BadCursor => "start from the first page, without --cursor, with the same filters",

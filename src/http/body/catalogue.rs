@@ -221,6 +221,9 @@ catalogue! {
     /// There is no other version to put back.
     NothingToUndo = "nothing_to_undo" CONFLICT, "There is no such earlier version",
         "Choose a version that was in force: GET /api/config/history lists them.";
+    /// The request about the archive is not possible now.
+    RecoveryRefused = "recovery_refused" CONFLICT, "The request about the archive is not possible now",
+        "detail gives the reason; GET /api/disaster-recovery/status shows the job under way.";
     /// The operation is not allowed on this part of the tree, or not now.
     PartRefused = "part_refused" CONFLICT, "The operation is not possible on this part of the tree",
         "detail gives the reason; deia supervisors shows the state of the part.";
@@ -302,6 +305,9 @@ catalogue! {
     /// The hive is starting or stopping.
     Unavailable = "unavailable" SERVICE_UNAVAILABLE, "The hive does not accept the request now",
         "Try again after as many seconds as Retry-After says.";
+    /// The archive cannot be written, and the request needs it.
+    ArchiveUnreachable = "archive_unreachable" SERVICE_UNAVAILABLE, "The archive cannot be written",
+        "GET /api/disaster-recovery/status gives the reason. With recovery.mode sync writes are refused until the archive has all commits; reads work meanwhile.";
     /// The writer of the store ended while it held the request.
     OutcomeUnknown = "outcome_unknown" SERVICE_UNAVAILABLE, "The request may or may not have been carried out",
         "Repeat it with the same Idempotency-Key, which is safe. Without one, check first whether it was carried out.";

@@ -24,8 +24,7 @@ use crate::{http::body::catalogue::Code, telemetry::redact::redact};
 /// Time after which a refused request is worth repeating. Fixed: the queue of a second is
 /// worked off in that time.
 const RETRY_OVERLOADED: Duration = Duration::from_secs(1);
-/// Time after which a request to a part that is away is worth repeating. Fixed: a
-/// restarted part is back in that time.
+/// Time after which a part that is away is asked again. Fixed: it is restarted by then.
 const RETRY_UNAVAILABLE: Duration = Duration::from_secs(2);
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"deia\"");
@@ -296,6 +295,7 @@ fn usual_header(code: Code) -> Option<(HeaderName, HeaderValue)> {
         | Code::ReadOnly
         | Code::AuditUnavailable
         | Code::OutcomeUnknown
+        | Code::ArchiveUnreachable
         | Code::Unhealthy
         | Code::IssuerUnavailable => Some(retry_after(RETRY_UNAVAILABLE)),
         _ => None,
@@ -387,6 +387,8 @@ impl From<HiveError> for Problem {
             HiveError::AuditUnavailable(_) => Code::AuditUnavailable,
             HiveError::Unavailable(_) | HiveError::DataGone(_) => Code::Unavailable,
             HiveError::OutcomeUnknown => Code::OutcomeUnknown,
+            HiveError::ArchiveUnreachable => Code::ArchiveUnreachable,
+            HiveError::RecoveryRefused(_) => Code::RecoveryRefused,
             HiveError::Refused(ref refusal) => rejection_code(refusal),
         };
         match error {

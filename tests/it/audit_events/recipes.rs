@@ -343,6 +343,42 @@ async fn of_the_rest(walk: &mut Walk, route: &str, method: Method) -> Option<Req
             walk.post("/api/audit/log", &event)
         }
         "POST /api/audit/verify" => walk.call(method, "/api/audit/verify"),
+        "POST /api/disaster-recovery/restore-point" => {
+            walk.first_point().await;
+            walk.post(
+                "/api/disaster-recovery/restore-point",
+                &json!({"label": "x"}),
+            )
+        }
+        "POST /api/disaster-recovery/backup" => {
+            walk.post("/api/disaster-recovery/backup", &json!({}))
+        }
+        "POST /api/disaster-recovery/verify" => walk.call(method, "/api/disaster-recovery/verify"),
+        "POST /api/disaster-recovery/drill" => {
+            walk.first_point().await;
+            walk.post("/api/disaster-recovery/drill", &json!({}))
+        }
+        "POST /api/disaster-recovery/restore/{id}" => {
+            let id = walk.first_point().await;
+            let name = walk.name();
+            let to = walk.data_dir().with_file_name(name);
+            let path = format!("/api/disaster-recovery/restore/{id}");
+            walk.post(&path, &json!({"to": to}))
+        }
+        "POST /api/disaster-recovery/resume" => {
+            // The mark that a restore leaves.
+            let mark = json!({
+                "restored_at": "2026-11-20T08:30:00Z", "to": "2026-11-20T08:00:00Z",
+                "position": "1.1", "paused": true, "notes": [],
+            });
+            walk.app.stop();
+            std::fs::write(walk.data_dir().join("restored.json"), mark.to_string()).unwrap();
+            walk.start_again().await;
+            walk.call(method, "/api/disaster-recovery/resume")
+        }
+        "POST /api/disaster-recovery/mark-shutdown" => {
+            walk.call(method, "/api/disaster-recovery/mark-shutdown")
+        }
         "POST /api/audit/key/rotate" => walk.call(method, "/api/audit/key/rotate"),
         "PATCH /api/config/value/{key}" => {
             let path = "/api/config/value/secrets.max_bytes";

@@ -102,6 +102,25 @@ impl Walk {
         self.call(Method::POST, path).json(body)
     }
 
+    /// Waits until the archive has a restore point and no job is under way, and returns the
+    /// id of the point.
+    pub(super) async fn first_point(&self) -> String {
+        let status = async || {
+            let answer = self.app.get("/api/disaster-recovery/status").await;
+            answer.is(200).body
+        };
+        self.app
+            .until("a restore point and no job", async |_| {
+                let status = status().await;
+                status["newest_point"].is_object() && status["job"]["state"] != "running"
+            })
+            .await;
+        status().await["newest_point"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
     /// Returns the id of a task that waits, because no bot takes its type.
     pub(super) async fn waiting_task(&self) -> String {
         self.app

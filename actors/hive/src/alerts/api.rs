@@ -7,7 +7,7 @@ use deia_model::{Alert, AlertId, Condition, Page, PageRequest, Principal, Timest
 
 use super::{
     AlertNeeds,
-    conditions::{Limits, Observed, TrailHealth, conditions},
+    conditions::{ArchiveHealth, Limits, Observed, TrailHealth, conditions},
 };
 use crate::{
     HiveError,
@@ -17,6 +17,7 @@ use crate::{
     config::{Config, Settings},
     host::DiskSpace,
     mode::CurrentLevel,
+    recovery::RecoveryApi,
     settings::SettingsApi,
     subsystem::Deps,
 };
@@ -32,6 +33,7 @@ pub struct AlertsApi {
     audit: AuditApi,
     level: CurrentLevel,
     live_settings: SettingsApi,
+    recovery: RecoveryApi,
 }
 
 impl AlertsApi {
@@ -43,6 +45,7 @@ impl AlertsApi {
             bots: needs.bots.api().clone(),
             registry: needs.bots.registry().clone(),
             audit: needs.audit.clone(),
+            recovery: needs.recovery.clone(),
             live_settings: needs.settings.clone(),
             level: deps.level.clone(),
         }
@@ -89,6 +92,7 @@ impl AlertsApi {
             webhooks: &webhooks,
             audit: health_of(&self.audit),
             settings_taken_back: self.live_settings.taken_back(),
+            archive: archive_of(&self.recovery),
             now: Timestamp::now(),
             mode: &self.level.get(),
             disk_percent: disk.map_or(0.0, |disk| disk.used_percent()),
@@ -117,12 +121,20 @@ fn health_of(audit: &AuditApi) -> TrailHealth {
     }
 }
 
+fn archive_of(recovery: &RecoveryApi) -> ArchiveHealth {
+    ArchiveHealth {
+        failing: recovery.is_failing(),
+        exposure_seconds: recovery.exposure_seconds(Timestamp::now()),
+    }
+}
+
 fn limits(config: &Config) -> Limits {
     let settings = &config.alerts;
     Limits {
         webhook_failing: config.webhooks.warn_after,
         disk_percent: settings.disk_percent,
         follower_lag: settings.follower_lag,
+        archive_lag: config.recovery.alert_after,
     }
 }
 

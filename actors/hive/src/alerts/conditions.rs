@@ -1,6 +1,8 @@
 //! The rules for the states of the hive that need a person. Pure, and the only place that decides
 //! this.
 
+mod archive;
+
 use std::time::Duration;
 
 use deia_ledger::FollowerState;
@@ -9,6 +11,7 @@ use deia_model::{
     summary,
 };
 
+pub(crate) use self::archive::ArchiveHealth;
 use crate::{
     bots::Trouble,
     mode::{InForce, LevelSource},
@@ -24,6 +27,8 @@ pub(crate) struct Observed<'a> {
     pub(crate) audit: TrailHealth,
     /// Reason of the last time that settings were taken back, until they are changed or confirmed.
     pub(crate) settings_taken_back: Option<String>,
+    /// The archive.
+    pub(crate) archive: ArchiveHealth,
     /// Endpoints that are failing or disabled.
     pub(crate) webhooks: &'a [Webhook],
     pub(crate) now: Timestamp,
@@ -53,6 +58,8 @@ pub(crate) struct Limits {
     pub(crate) disk_percent: u32,
     /// Age of the oldest event that a follower may not have taken in.
     pub(crate) follower_lag: Duration,
+    /// Age of the oldest commit that the archive may not have.
+    pub(crate) archive_lag: Duration,
     /// Time for which all deliveries to an endpoint may fail.
     pub(crate) webhook_failing: Duration,
 }
@@ -64,6 +71,7 @@ pub(crate) fn conditions(observed: &Observed<'_>, limits: Limits) -> Vec<Conditi
     found.extend(features_shed(observed));
     found.extend(audit_troubled(observed, limits));
     found.extend(settings_taken_back(observed));
+    found.extend(archive::troubled(observed, limits));
     let lagging = |follower: &FollowerState| follower_lagging(follower, limits);
     let others = observed
         .followers

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AlertSettings, AuditSettings, AuthSettings, ConfigError, DegradationSettings, EventSettings,
-    LimitSettings, LoggingSettings, MessagingSettings, Problem, SchedulerSettings, SecretSettings,
-    ServerSettings, SettingsSettings, StopSettings, StoreSettings, StreamSettings, TaskSettings,
-    TelemetrySettings, WebhookSettings,
+    LimitSettings, LoggingSettings, MessagingSettings, Problem, RecoverySettings,
+    SchedulerSettings, SecretSettings, ServerSettings, SettingsSettings, StopSettings,
+    StoreSettings, StreamSettings, TaskSettings, TelemetrySettings, WebhookSettings,
     bots::BotSettings,
     check::{Checker, Rule},
 };
@@ -34,6 +34,8 @@ pub struct Config {
     pub alerts: AlertSettings,
     /// Degradation.
     pub degradation: Box<DegradationSettings>,
+    /// The archive, and restores.
+    pub recovery: Box<RecoverySettings>,
     /// Messages between bots.
     pub messaging: MessagingSettings,
     /// Webhooks.
@@ -157,6 +159,7 @@ impl Config {
         self.audit.check(&mut check);
         self.alerts.check(&mut check);
         self.degradation.check(&mut check);
+        self.recovery.check(&mut check);
         self.messaging.check(&mut check);
         self.webhooks.check(&mut check);
         self.stream.check(&mut check);

@@ -6,10 +6,10 @@ use std::{
 };
 
 use deia_ledger::{
-    Command, CommandLog, CommitNotice, MarkRunning, RecordEvents, SettingsReads, WriteSettings,
-    store::SqliteStore,
+    Command, CommandLog, CommitNotice, FeedWaits, LogFeed, MarkRunning, RecordEvents,
+    SettingsReads, WriteSettings, store::SqliteStore,
 };
-use deia_model::{Action, NewEvent, Timestamp};
+use deia_model::{Action, NewEvent, PreviousShutdown, Timestamp};
 use deia_supervision::Tree;
 
 use super::{FrontFactory, Hive, Inner, event_log_lines, restart::Restart};
@@ -26,7 +26,7 @@ use crate::{
     ledger_writer::write_or_leave_waiting,
     lifecycle::State,
     mode::CurrentLevel,
-    reaper, secrets,
+    reaper, recovery, secrets,
     settings::StartSettings,
     store_options::store_options,
     subsystem::Deps,
@@ -55,15 +55,18 @@ impl Hive {
         let mut resolved = settings.into_resolved();
         let config = resolved.config().clone();
         let data_dir = DataDir::open(&config.data_dir)?;
+        finish_restore(&config)?;
         let sealing = Arc::new(secrets::load_or_make(&config)?);
         let options = store_options(&config);
         let store_metrics = options.metrics.clone();
+        let feed = options.shipping.clone().unwrap_or_else(|| no_feed(&config));
         let store = SqliteStore::open_unmigrated(options)?;
         let files = Arc::new(HiveFiles::new(data_dir, &config.database_path())?);
         let before = Before {
             new: store.is_new(),
             clean: store.previous_shutdown_clean(),
         };
+        let previous = previous(&before, store.last_event_at(), started_at, &config);
         let reaper = start_reaper(&config, files.instance())
             .await
             .map_err(HiveStartError::Reaper)?;
@@ -88,6 +91,8 @@ impl Hive {
             sealing,
             reaper,
             store_metrics,
+            feed,
+            previous,
             started_at,
             started,
         };
@@ -105,7 +110,9 @@ impl Hive {
         hive.operations().follow(&tree);
         // The tree is set once: this hive has no other.
         let _ = hive.inner.deps.tree.set(tree);
+        hive.hold_restored().await;
         hive.settle(&before, record).await?;
+        hive.inner.subsystems.recovery.begin();
         hive.inner.deps.lifecycle.set(State::Ready);
         hive.tasks().sweep_outputs();
         #[cfg(any(test, feature = "testing"))]
@@ -128,6 +135,20 @@ impl Hive {
                 }
             }
         }));
+    }
+
+    /// Suspends what a restore keeps paused: deliveries that were made after the restored
+    /// moment must not be repeated before somebody has looked at them.
+    async fn hold_restored(&self) {
+        let restored = recovery::restored(&self.config().data_dir);
+        let tree = self.inner.deps.tree.get();
+        if let Some(tree) = tree.filter(|_| restored.is_some_and(|it| it.paused)) {
+            let why = "the store was restored from the archive: deia-admin backup resume";
+            let suspended = tree.suspend_path_as(recovery::WEBHOOKS, "deia", why).await;
+            if let Err(error) = suspended {
+                tracing::error!(%error, "the webhooks could not be suspended after a restore");
+            }
+        }
     }
 
     /// Writes the records that precede the first request.
@@ -156,6 +177,45 @@ impl Hive {
         subsystems.degradation.api().load().await?;
         subsystems.bots.begin()?;
         Ok(())
+    }
+}
+
+/// Puts a store that was restored in place of the current one, if there is one.
+fn finish_restore(config: &Config) -> Result<(), HiveStartError> {
+    let replaced = recovery::swap_in(&config.data_dir).map_err(HiveStartError::Restore)?;
+    if let Some(kept) = replaced {
+        tracing::warn!(
+            kept = %kept.display(),
+            "the store was replaced by a restored one; remove the old one once it is not needed"
+        );
+    }
+    Ok(())
+}
+
+/// Returns a hand-over of the log for a store that notes nothing in it.
+fn no_feed(config: &Config) -> Arc<LogFeed> {
+    let waits = FeedWaits {
+        checkpoint: config.recovery.checkpoint_wait,
+        answer: config.recovery.answer_within,
+    };
+    Arc::new(LogFeed::new(&config.database_path(), waits))
+}
+
+/// Returns how the run before ended.
+fn previous(
+    before: &Before,
+    last_event_at: Option<Timestamp>,
+    now: Timestamp,
+    config: &Config,
+) -> PreviousShutdown {
+    let last = last_event_at.filter(|_| !before.clean);
+    let down = last.map(|last| now.as_millis().saturating_sub(last.as_millis()).max(0) / 1_000);
+    let report = config.data_dir.join("crash-report.previous.txt");
+    PreviousShutdown {
+        clean: before.clean,
+        last_event_at: last,
+        down_seconds: down.map(i64::unsigned_abs),
+        crash_report: (!before.clean && report.exists()).then(|| report.display().to_string()),
     }
 }
 

@@ -53,6 +53,7 @@ impl Hive {
         if let Err(error) = ledger.apply(MarkRunning(false)).await {
             tracing::error!(%error, "the clean stop could not be recorded");
         }
+        subsystems.recovery.finish().await;
         ledger.close().await;
     }
 

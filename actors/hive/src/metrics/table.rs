@@ -208,6 +208,22 @@ metrics! {
         SETTINGS_CHANGES = Counter "deia_settings_changes_total" ["outcome"]
             "Changes of settings since the start: applied, refused, or taken back";
     }
+    "Recovery" {
+        RECOVERY_EXPOSURE = Gauge "deia_recovery_exposure_seconds" []
+            "Age of the oldest commit that is not in the archive; 0 if the archive has all";
+        RECOVERY_POINTS = Gauge "deia_recovery_points" []
+            "Restore points in the archive";
+        RECOVERY_ARCHIVE_BYTES = Gauge "deia_recovery_archive_bytes" []
+            "Size of the archive, as of the last restore point that was made by itself";
+        RECOVERY_PARTS = Counter "deia_recovery_parts_total" []
+            "Parts of the log that were written to the archive";
+        RECOVERY_FAILURES = Counter "deia_recovery_failures_total" []
+            "Writes to the archive that failed";
+        RECOVERY_GENERATIONS = Counter "deia_recovery_generations_total" []
+            "Generations of the archive that began since the start";
+        RECOVERY_POINTS_MADE = Counter "deia_recovery_points_made_total" []
+            "Restore points that were made since the start";
+    }
     "Live stream" {
         STREAM_CLIENTS = Gauge "deia_stream_clients" []
             "Clients that follow the live stream now";

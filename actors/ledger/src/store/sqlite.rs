@@ -23,6 +23,7 @@ mod errors;
 mod event_pages;
 mod event_reads;
 mod event_rows;
+mod examine;
 mod external;
 mod followers;
 mod idempotency;
@@ -68,8 +69,10 @@ use std::{
 use arc_swap::ArcSwapOption;
 use deia_model::{
     BotName, BotRecord, KeyRecord, Page, PageRequest, Pause, QueueStatus, SecretInfo, SecretName,
-    StatusCounts, Task, TaskFilter, TaskId, TaskResult, User, Visibility, WebSessionRecord,
+    StatusCounts, Task, TaskFilter, TaskId, TaskResult, Timestamp, User, Visibility,
+    WebSessionRecord,
 };
+pub use examine::{Examined, examine};
 pub use open::OpenError;
 pub use options::SqliteOptions;
 use tokio::sync::oneshot;
@@ -90,6 +93,7 @@ pub struct SqliteStore {
     hive_id: String,
     previous_shutdown_clean: bool,
     is_new: bool,
+    last_event_at: Option<Timestamp>,
     writer: ArcSwapOption<mpsc::SyncSender<Job>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     /// Serves the reads of callers.
@@ -106,6 +110,11 @@ impl SqliteStore {
     /// Returns whether the file was just created.
     pub fn is_new(&self) -> bool {
         self.is_new
+    }
+
+    /// Returns the time of the newest event of the runs before.
+    pub fn last_event_at(&self) -> Option<Timestamp> {
+        self.last_event_at
     }
 
     fn send(

@@ -45,12 +45,17 @@ pub enum StoreError {
     /// The store is closed, or its writer is being restarted. Nothing was changed.
     #[error("the store is not open")]
     Closed,
-    /// The command was accepted, and the writer ended while applying it: the commit may
-    /// or may not have happened. A repetition must be idempotent.
+    /// The command was accepted, and the writer ended while applying it, or the archive did
+    /// not get the commit in time: the commit may or may not last. A repetition must be
+    /// idempotent.
     #[error(
         "the writer of the store ended while applying the command, which may or may not have been applied"
     )]
     Unknown,
+    /// The archive does not have an earlier commit, and answers must wait for it. Nothing
+    /// was changed.
+    #[error("the archive cannot be written, and recovery.mode is sync; nothing was changed")]
+    Unarchived,
     /// The cursor was not issued by this store for this list.
     #[error("the cursor was not issued by this list")]
     BadCursor,

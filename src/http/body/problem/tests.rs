@@ -46,6 +46,11 @@ fn errors_of_the_hive_have_their_codes() {
         (HiveError::Unavailable("stopping"), Code::Unavailable),
         (HiveError::DataGone("x".into()), Code::Unavailable),
         (HiveError::OutcomeUnknown, Code::OutcomeUnknown),
+        (HiveError::ArchiveUnreachable, Code::ArchiveUnreachable),
+        (
+            HiveError::RecoveryRefused("x".into()),
+            Code::RecoveryRefused,
+        ),
         (HiveError::Internal("secret".into()), Code::Internal),
         (HiveError::Invalid(vec![]), Code::InvalidInput),
         (

@@ -7,6 +7,7 @@ use super::*;
 const LIMITS: Limits = Limits {
     disk_percent: 95,
     follower_lag: Duration::from_secs(60),
+    archive_lag: Duration::from_secs(60),
     webhook_failing: Duration::from_secs(60),
 };
 
@@ -66,6 +67,7 @@ fn nothing() -> Observed<'static> {
         followers: &[],
         webhooks: &[],
         audit: TrailHealth::default(),
+        archive: ArchiveHealth::default(),
         settings_taken_back: None,
         now: Timestamp::from_millis(100_000),
         disk_percent: 10.0,
@@ -213,5 +215,29 @@ fn audit_trail_that_fails_lags_or_has_gaps() {
         };
         let names: Vec<_> = found(&observed).into_iter().map(|it| it.0).collect();
         assert_eq!(names, expected, "{audit:?}");
+    }
+}
+
+#[test]
+fn archive_that_fails_or_is_behind_needs_a_person() {
+    for (failing, exposure_seconds, expected) in [
+        (None, 0.0, None),
+        (None, 60.0, None),
+        (None, 61.0, Some("archive_lagging")),
+        (Some("full"), 0.5, Some("archive_failing")),
+    ] {
+        let observed = Observed {
+            archive: ArchiveHealth {
+                failing: failing.map(str::to_owned),
+                exposure_seconds,
+            },
+            ..nothing()
+        };
+        let names: Vec<_> = found(&observed).into_iter().map(|it| it.0).collect();
+        assert_eq!(
+            names,
+            Vec::from_iter(expected),
+            "{failing:?} {exposure_seconds}"
+        );
     }
 }

@@ -136,10 +136,23 @@ impl Checkpointer {
         Ok(busy == 0)
     }
 
+    /// Returns whether the log exceeds its maximum.
+    pub(super) fn is_too_long(&self) -> bool {
+        self.pages >= self.max_pages
+    }
+
+    /// Checkpoints all of the log and truncates it, if readers allow it.
+    pub(super) fn finish(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        match has_room(db)? && self.cut_off(db)? {
+            true => Ok(()),
+            false => self.run(db),
+        }
+    }
+
     /// Waits briefly for readers if the log exceeds its maximum. Returns `false` if it
     /// still does.
     pub(super) fn shorten_if_too_long(&mut self, db: &Connection) -> rusqlite::Result<bool> {
-        if self.pages < self.max_pages {
+        if !self.is_too_long() {
             return Ok(true);
         }
         if !has_room(db)? {

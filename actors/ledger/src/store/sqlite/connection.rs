@@ -41,6 +41,10 @@ pub(super) fn writable(options: &SqliteOptions) -> rusqlite::Result<Connection> 
         "cache_size",
         -i64::try_from(options.cache_bytes / 1024).unwrap_or(i64::MAX),
     )?;
+    if options.shipping.is_some() {
+        // The last connection must not fold back a log that is not shipped.
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    }
     db.pragma_update(None, "temp_store", "MEMORY")?;
     db.pragma_update(None, "secure_delete", SECURE_DELETE)?;
     db.busy_timeout(BUSY_TIMEOUT)?;

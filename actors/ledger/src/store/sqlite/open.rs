@@ -130,6 +130,7 @@ impl SqliteStore {
             hive_id,
             previous_shutdown_clean,
             is_new: running.is_none(),
+            last_event_at: last_event_at(&db).map_err(file_error)?,
             writer: ArcSwapOption::empty(),
             thread: Default::default(),
             readers,
@@ -194,7 +195,7 @@ impl SqliteStore {
 }
 
 impl OpenError {
-    fn of_file(path: &Path, source: rusqlite::Error) -> Self {
+    pub(super) fn of_file(path: &Path, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match store_error(&source) {
             StoreError::Full(_) => Self::Full { path },
@@ -202,7 +203,7 @@ impl OpenError {
         }
     }
 
-    fn of_schema(path: &Path, source: SchemaError) -> Self {
+    pub(super) fn of_schema(path: &Path, source: SchemaError) -> Self {
         match source {
             SchemaError::Sqlite(source) => Self::of_file(path, source),
             source => Self::Schema {
@@ -255,6 +256,17 @@ fn warn_of_clock(db: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
+fn last_event_at(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    let at = db
+        .query_row(
+            "SELECT at FROM events ORDER BY seq DESC LIMIT 1",
+            [],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(at.map(Timestamp::from_millis))
+}
+
 pub(super) fn meta(db: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
     db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
         row.get(0)
@@ -262,8 +274,13 @@ pub(super) fn meta(db: &Connection, key: &str) -> rusqlite::Result<Option<String
     .optional()
 }
 
+/// Returns the id of the hive; `None` if the file has none yet.
+pub(super) fn hive_id_of(db: &Connection) -> rusqlite::Result<Option<String>> {
+    meta(db, "hive_id")
+}
+
 fn hive_id(db: &Connection) -> rusqlite::Result<String> {
-    if let Some(id) = meta(db, "hive_id")? {
+    if let Some(id) = hive_id_of(db)? {
         return Ok(id);
     }
     let id = format!("hive-{}", Uuid::now_v7().simple());

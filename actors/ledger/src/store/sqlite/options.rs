@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use crate::{TaskPolicy, metrics::StoreMetrics};
+use crate::{LogFeed, TaskPolicy, metrics::StoreMetrics};
 
 /// Settings of a SQLite store.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct SqliteOptions {
     pub cache_bytes: u64,
     /// The node that grants leases. A start releases only its own.
     pub node: u32,
+    /// Hand-over of the log to its shipper; without one the log is folded back at will.
+    pub shipping: Option<Arc<LogFeed>>,
     /// Rules that are applied to tasks.
     pub policy: TaskPolicy,
     /// Metrics of the store.
@@ -51,6 +53,7 @@ impl SqliteOptions {
             reserve_bytes: 1 << 20,
             cache_bytes: 4 << 20,
             node: 1,
+            shipping: None,
             policy: crate::testing::policy(),
             metrics: Arc::default(),
         }

@@ -5,6 +5,7 @@ mod checkpoints;
 mod commit;
 mod gate;
 mod hold;
+mod log;
 mod room;
 mod shrink;
 mod weight;
@@ -26,6 +27,7 @@ use rusqlite::Connection;
 pub(super) use self::answer::Answer;
 use self::{
     gate::Gate,
+    log::Log,
     room::share,
     weight::{WEIGHT_MAX, weight_of},
 };
@@ -93,6 +95,8 @@ pub(super) struct Writer {
     /// The write-ahead log, once it exists.
     log: Option<Anchor>,
     is_adrift: bool,
+    /// The log as its shipper sees it.
+    shipped_log: Option<Log>,
 }
 
 impl Writer {
@@ -112,6 +116,10 @@ impl Writer {
         // The previous run may have ended before it truncated erased content.
         checkpointer.erased();
         let dir = options.path.parent().map(PathBuf::from).unwrap_or_default();
+        let shipping = options.shipping.clone();
+        let shipped_log = shipping
+            .map(|feed| Log::open(&db, feed, &mut checkpointer))
+            .transpose()?;
         Ok(Self {
             db,
             types,
@@ -131,6 +139,7 @@ impl Writer {
             log: None,
             log_path: options.path.with_extension("db-wal"),
             is_adrift: false,
+            shipped_log,
         })
     }
 
@@ -165,7 +174,10 @@ impl Writer {
             return reason;
         }
         // The next start is quicker without a log to read; this is optional.
-        match self.checkpoint() {
+        if !self.may_fold() {
+            return "closed".into();
+        }
+        match self.last_checkpoint() {
             Ok(()) => "closed".into(),
             Err(reason) => reason,
         }
@@ -208,9 +220,17 @@ impl Writer {
         if self.shrink()? {
             return Ok(true);
         }
-        match queue.recv() {
+        // A checkpoint that waits for the archive is tried again.
+        let next = match self.checkpointer.is_due(true) {
+            true => queue.recv_timeout(IDLE_AFTER),
+            false => queue
+                .recv()
+                .map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+        };
+        match next {
             Ok(first) => self.work(first, queue),
-            Err(_) => Ok(false),
+            Err(mpsc::RecvTimeoutError::Timeout) => Ok(true),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Ok(false),
         }
     }
 

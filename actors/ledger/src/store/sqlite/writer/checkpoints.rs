@@ -9,14 +9,28 @@ use super::{
 
 impl Writer {
     pub(super) fn checkpoint_if_due(&mut self, idle: bool) -> Result<(), String> {
-        match self.checkpointer.is_due(idle) {
+        match self.checkpointer.is_due(idle) && self.may_fold() {
             true => self.checkpoint(),
             false => Ok(()),
         }
     }
 
-    pub(super) fn checkpoint(&mut self) -> Result<(), String> {
+    fn checkpoint(&mut self) -> Result<(), String> {
         let run = self.checkpointer.run(&self.db);
+        self.checkpointed(run)
+    }
+
+    /// Checkpoints at the end of the store, after which the next start has no log to read.
+    pub(super) fn last_checkpoint(&mut self) -> Result<(), String> {
+        let run = match self.shipped_log {
+            Some(_) => self.checkpointer.finish(&self.db),
+            None => self.checkpointer.run(&self.db),
+        };
+        self.checkpointed(run)
+    }
+
+    fn checkpointed(&mut self, run: rusqlite::Result<()>) -> Result<(), String> {
+        self.note_folded();
         self.metrics.checkpointed(run.is_ok());
         match run {
             Ok(()) => Ok(()),

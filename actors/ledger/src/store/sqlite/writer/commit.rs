@@ -3,7 +3,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{PoisonError, atomic::Ordering},
+    sync::PoisonError,
     time::Instant,
 };
 
@@ -13,7 +13,6 @@ use rusqlite::Connection;
 use super::{
     super::{
         apply::apply,
-        checkpoint::UNCHANGED,
         errors::{ApplyError, is_fatal, store_error},
         reserve::Share,
         transaction::{AfterCommit, Tx},
@@ -218,9 +217,8 @@ impl Writer {
         let began = Instant::now();
         execute(&self.db, "BEGIN IMMEDIATE").map_err(Failure::Begin)?;
         match self.apply_all(commands) {
-            Ok((outcomes, told)) => {
-                let wal_pages = self.wal_pages.swap(UNCHANGED, Ordering::Relaxed);
-                self.checkpointer.committed(wal_pages);
+            Ok((mut outcomes, told)) => {
+                self.note_log();
                 let wal_pages = self.checkpointer.pages();
                 self.metrics
                     .committed(commands, &outcomes, began, wal_pages);
@@ -228,6 +226,12 @@ impl Writer {
                 let submits = |command: &&Command| matches!(command.effect(), Command::Submit(_));
                 if commands.iter().any(submits) && crate::failpoint::fails("writer_after_submit") {
                     panic!("the writer fails after a submission");
+                }
+                if !self.is_archived() {
+                    // The commit is on this disk, and not where it had to be as well.
+                    outcomes
+                        .iter_mut()
+                        .for_each(|it| *it = Err(StoreError::Unknown));
                 }
                 if !self.reserve.is_in_use() {
                     self.full.written();

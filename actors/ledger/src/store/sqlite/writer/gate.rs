@@ -28,7 +28,17 @@ impl Writer {
         if let Err(adrift) = self.hold() {
             return Ok(Some(self.close_gate(StoreError::Gone(adrift))));
         }
-        let error = match self.checkpointer.shorten_if_too_long(&self.db) {
+        if !self.admits() {
+            return Ok(Some(self.close_gate(StoreError::Unarchived)));
+        }
+        if self.checkpointer.is_too_long() && !self.may_fold() {
+            self.give_up_shipping();
+        }
+        let shortened = self.checkpointer.shorten_if_too_long(&self.db);
+        if matches!(shortened, Ok(true)) {
+            self.note_folded();
+        }
+        let error = match shortened {
             Err(error) => {
                 self.checkpoint_failed(&error)?;
                 Some(self.told(&error))

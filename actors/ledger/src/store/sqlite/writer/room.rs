@@ -61,13 +61,14 @@ impl Writer {
     /// was written (when the index of the log could not grow, for example) would
     /// reappear after a crash. Another one that changes nothing takes its place in the
     /// log.
-    fn overwrite_tail(&self) {
+    fn overwrite_tail(&mut self) {
         let same = "BEGIN IMMEDIATE;
             INSERT OR REPLACE INTO meta SELECT key, value FROM meta WHERE key = 'hive_id';
             COMMIT";
         if self.db.execute_batch(same).is_err() && !self.db.is_autocommit() {
             let _ = self.db.execute_batch("ROLLBACK");
         }
+        self.note_log();
     }
 }
 

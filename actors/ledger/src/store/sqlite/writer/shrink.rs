@@ -1,12 +1,10 @@
 //! Release of free pages to the file system in idle moments, some at a time: otherwise
 //! a file that was large once would stay so.
 
-use std::sync::atomic::Ordering;
-
 use rusqlite::Connection;
 
 use super::Writer;
-use crate::store::sqlite::{checkpoint::UNCHANGED, errors::is_fatal};
+use crate::store::sqlite::errors::is_fatal;
 
 /// Free pages that are kept for further writes: 4 MiB. Fixed: the writes of some seconds.
 const KEPT_PAGES: u32 = 1_024;
@@ -58,9 +56,7 @@ impl Writer {
         while freed.next()?.is_some() {}
         drop(freed);
         drop(vacuum);
-        let wal_pages = self.wal_pages.swap(UNCHANGED, Ordering::Relaxed);
-        self.checkpointer.committed(wal_pages);
-        Ok(wal_pages != UNCHANGED)
+        Ok(self.note_log())
     }
 }
 

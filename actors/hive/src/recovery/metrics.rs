@@ -1,0 +1,19 @@
+//! Metrics of the archive.
+
+use deia_model::Timestamp;
+
+use super::RecoveryApi;
+use crate::metrics::{Exposition, table};
+
+pub(super) fn write(api: &RecoveryApi, out: &mut Exposition) {
+    let exposure = api.exposure_seconds(Timestamp::now());
+    let shared = api.shared();
+    let inner = shared.lock();
+    out.number(&table::RECOVERY_EXPOSURE, [""; 0], exposure);
+    out.gauge(&table::RECOVERY_POINTS, inner.points.len() as u64);
+    out.gauge(&table::RECOVERY_ARCHIVE_BYTES, inner.bytes);
+    out.gauge(&table::RECOVERY_PARTS, inner.counters.parts);
+    out.gauge(&table::RECOVERY_FAILURES, inner.counters.failures);
+    out.gauge(&table::RECOVERY_GENERATIONS, inner.counters.generations);
+    out.gauge(&table::RECOVERY_POINTS_MADE, inner.counters.points);
+}

@@ -1,0 +1,244 @@
+//! The thread that writes the archive, and the handle of it.
+
+mod points;
+mod turn;
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use deia_archive::{ArchiveError, GenerationWriter, LogFile, Storage};
+use deia_ledger::{Ledger, LogFeed};
+use deia_model::{
+    Action, EventResult, NewEvent, RecoveryFailure, RecoveryMode, RecoveryState, Timestamp,
+};
+use serde_json::json;
+
+use super::state::Shared;
+use crate::{config::Settings, subsystem::Deps};
+
+/// Pause after a first failure. Fixed: `recovery.alert_after` decides when it matters.
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+/// Pause after many failures. Fixed: short beside the time that mending an archive takes.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Time that the last commits have to get to the archive at a stop. Fixed: the next start
+/// ships what is left.
+const LAST_WITHIN: Duration = Duration::from_secs(2);
+
+/// The handle of the thread.
+#[derive(Clone)]
+pub(super) struct Shipping(Arc<Handle>);
+
+struct Handle {
+    feed: Arc<LogFeed>,
+    ledger: Ledger,
+    settings: Settings,
+    shared: Arc<Shared>,
+    instance: String,
+    is_ending: AtomicBool,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Shipping {
+    pub(super) fn new(deps: &Deps, feed: Arc<LogFeed>, instance: String) -> Self {
+        Self(Arc::new(Handle {
+            feed,
+            ledger: deps.ledger.clone(),
+            settings: deps.settings.clone(),
+            shared: Arc::default(),
+            instance,
+            is_ending: AtomicBool::new(false),
+            thread: Mutex::default(),
+        }))
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    pub(super) fn feed(&self) -> &Arc<LogFeed> {
+        &self.0.feed
+    }
+
+    /// Opens the storage of the archive.
+    pub(super) fn storage(&self) -> Result<Arc<dyn Storage>, String> {
+        deia_archive::open(&self.0.settings.get().recovery_url())
+    }
+
+    pub(super) fn begin(&self) {
+        if self.0.settings.get().recovery.mode == RecoveryMode::Sync {
+            self.0.feed.answer_after_archive();
+        }
+    }
+
+    /// Starts the thread unless it runs, or the hive is ending.
+    ///
+    /// # Errors
+    /// The storage or the thread cannot be had.
+    pub(super) fn start(&self) -> Result<(), String> {
+        let mut thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        let runs = thread.as_ref().is_some_and(|it| !it.is_finished());
+        if runs || self.0.is_ending.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let shipper = Shipper::new(self.clone(), self.storage()?);
+        let spawned = std::thread::Builder::new()
+            .name("deia-archive".into())
+            .spawn(move || shipper.run());
+        *thread = Some(spawned.map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
+    /// Returns whether the thread has ended although it should not.
+    pub(super) fn has_failed(&self) -> bool {
+        let thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = thread.as_ref().is_some_and(JoinHandle::is_finished);
+        ended && !self.0.is_ending.load(Ordering::Acquire)
+    }
+
+    /// Lets the thread ship the last commits, and waits for its end.
+    pub(super) async fn finish(&self) {
+        self.0.is_ending.store(true, Ordering::Release);
+        self.0.feed.wake();
+        let thread = self
+            .0
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(thread) = thread else { return };
+        let joining = tokio::task::spawn_blocking(move || thread.join().is_ok());
+        if tokio::time::timeout(2 * LAST_WITHIN, joining)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "the archive does not answer: the last commits are shipped by the next start"
+            );
+        }
+    }
+}
+
+/// The thread.
+struct Shipper {
+    handle: Shipping,
+    storage: Arc<dyn Storage>,
+    log: Option<LogFile>,
+    writer: Option<GenerationWriter>,
+    /// The reason to begin a new generation, if there is one.
+    reason: Option<String>,
+    /// Losses of the feed that are known.
+    losses: u64,
+    last_point_at: i64,
+    wants_cleaning: bool,
+    pause: Duration,
+}
+
+impl Shipper {
+    fn new(handle: Shipping, storage: Arc<dyn Storage>) -> Self {
+        let losses = handle.feed().look().losses;
+        Self {
+            handle,
+            storage,
+            log: None,
+            writer: None,
+            reason: None,
+            losses,
+            last_point_at: 0,
+            wants_cleaning: false,
+            pause: PAUSE_MIN,
+        }
+    }
+
+    fn is_ending(&self) -> bool {
+        self.handle.0.is_ending.load(Ordering::Acquire)
+    }
+
+    fn run(mut self) {
+        while !self.is_ending() {
+            match self.turn() {
+                Ok(()) => self.works(),
+                Err(error) => self.failed(&error),
+            }
+        }
+        let until = std::time::Instant::now() + LAST_WITHIN;
+        while std::time::Instant::now() < until {
+            match self.ship() {
+                Ok(()) => break,
+                Err(error) if error.may_pass() => self.handle.feed().pause(PAUSE_MIN),
+                Err(_) => break,
+            }
+        }
+    }
+
+    fn works(&mut self) {
+        self.pause = PAUSE_MIN;
+        let is_complete = self.writer.as_ref().is_some_and(|it| !it.is_first_copy());
+        if is_complete {
+            self.handle.feed().note_complete();
+        }
+        let mut inner = self.handle.shared().lock();
+        inner.is_complete = is_complete;
+        if inner.failing.take().is_some() {
+            tracing::info!("the archive is written again");
+        }
+        inner.state = match &self.writer {
+            None => RecoveryState::Starting,
+            Some(writer) if writer.is_first_copy() => RecoveryState::FirstSnapshot,
+            Some(_) => RecoveryState::Shipping,
+        };
+        let last = self.writer.as_ref().and_then(GenerationWriter::last_commit);
+        inner.archived_at = last.map(|commit| Timestamp::from_millis(commit.at));
+    }
+
+    fn failed(&mut self, error: &ArchiveError) {
+        if !error.may_pass() {
+            self.begin_again(error.to_string());
+        }
+        let shared = self.handle.shared();
+        let is_news = {
+            let mut inner = shared.lock();
+            inner.counters.failures += 1;
+            inner.state = RecoveryState::Failing;
+            let is_news = inner.failing.is_none();
+            let since = inner.failing.as_ref().map(|failing| failing.since);
+            inner.failing = Some(RecoveryFailure {
+                since: since.unwrap_or_else(Timestamp::now),
+                reason: error.to_string(),
+            });
+            is_news
+        };
+        if is_news {
+            tracing::error!(%error, "the archive cannot be written; retrying");
+            let mut event = NewEvent::new(Action::BackupFailed, "deia", self.generation())
+                .details(json!({"message": error.to_string()}));
+            event.result = EventResult::Failure;
+            shared.leave(event);
+        }
+        let feed = self.handle.feed();
+        feed.note_failing();
+        feed.pause(self.pause);
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+    }
+
+    /// Gives up the generation: the next turn begins another one.
+    fn begin_again(&mut self, reason: String) {
+        self.handle.shared().lock().is_complete = false;
+        self.handle.feed().begin_again();
+        self.writer = None;
+        self.reason = Some(reason);
+    }
+
+    /// Returns the id of the generation, or of the hive before there is one.
+    fn generation(&self) -> String {
+        match &self.writer {
+            Some(writer) => writer.generation().to_owned(),
+            None => self.handle.0.ledger.hive_id(),
+        }
+    }
+}

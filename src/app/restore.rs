@@ -1,0 +1,61 @@
+//! `deia restore`: a data directory from an archive, on a machine without a hive.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use deia_hive::{OfflineRestore, RestoreReport, RestoreTarget, restore_offline};
+
+use super::args::RestoreArgs;
+
+/// Restores, and prints what was restored and what was not.
+pub(super) fn run(args: RestoreArgs) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    let request = OfflineRestore {
+        target: target(&args),
+        from: args.from,
+        hive: args.hive,
+        to: args.to,
+        go: args.go,
+    };
+    let report = runtime.block_on(restore_offline(&request))?;
+    // Without a reader the data is in its place all the same.
+    let _ = io::stdout().write_all(text(&request, &report).as_bytes());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn target(args: &RestoreArgs) -> RestoreTarget {
+    match (&args.point, args.at, args.event, args.before_event) {
+        (Some(point), ..) => RestoreTarget::Point(point.to_string()),
+        (_, Some(at), ..) => RestoreTarget::At(at.as_millis()),
+        (_, _, Some(seq), _) => RestoreTarget::Event(seq),
+        (_, _, _, Some(seq)) => RestoreTarget::BeforeEvent(seq),
+        _ => RestoreTarget::Newest,
+    }
+}
+
+fn text(request: &OfflineRestore, report: &RestoreReport) -> String {
+    let restored = &report.restored;
+    let mut text = format!(
+        "restored {} into {}: {} bytes, up to event {} of {}\nthe new admin key is in {}\n",
+        report.hive,
+        request.to.display(),
+        report.bytes,
+        restored.position,
+        restored.to,
+        report.admin_key.display(),
+    );
+    for note in &restored.notes {
+        text += &format!("note: {note}\n");
+    }
+    text += &format!("next: deia --data-dir {}\n", request.to.display());
+    if restored.paused {
+        text += "then: deia-admin backup resume\n";
+    }
+    text
+}

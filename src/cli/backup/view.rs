@@ -1,0 +1,197 @@
+//! Tables of the archive.
+
+use deia_model::{
+    RecoveryJob, RecoveryJobKind, RecoveryJobState, RecoveryMode, RecoveryState, RecoveryStatus,
+    RestorePoint, RestorePointKind,
+};
+
+use crate::cli::{
+    format,
+    output::Look,
+    table::{Cell, Column, Table, Tone},
+};
+
+fn kind(kind: RestorePointKind) -> &'static str {
+    match kind {
+        RestorePointKind::Automatic => "automatic",
+        RestorePointKind::RestorePoint => "mark",
+        RestorePointKind::Backup => "backup",
+    }
+}
+
+/// Shows restore points.
+pub(super) fn points(points: &[RestorePoint], look: &Look) -> String {
+    let mut table = Table::new(&[
+        Column::new("POINT"),
+        Column::new("MADE"),
+        Column::new("KIND"),
+        Column::new("EVENT"),
+        Column::new("SIZE"),
+        Column::new("VERIFIED"),
+        Column::new("LABEL").flows(),
+    ]);
+    for point in points {
+        let verified = point.verified_at.map(|at| format::when(at, look.now));
+        table.row(vec![
+            point.id.to_string().into(),
+            format::when(point.created_at, look.now).into(),
+            kind(point.kind).into(),
+            point.position.as_str().into(),
+            format::bytes(point.database_bytes).into(),
+            verified.unwrap_or_else(|| "-".to_owned()).into(),
+            point.label.as_str().into(),
+        ]);
+    }
+    table.render(look)
+}
+
+/// Shows a job.
+pub(super) fn job(job: &RecoveryJob, look: &Look) -> String {
+    let mut table = Table::new(&[Column::new("JOB"), Column::new("").flows()]);
+    let state = match job.state {
+        RecoveryJobState::Running => Cell::new("running", Tone::Plain),
+        RecoveryJobState::Succeeded => Cell::new("succeeded", Tone::Plain),
+        RecoveryJobState::Failed => Cell::new("failed", Tone::Bad),
+    };
+    table.row(vec!["state".into(), state]);
+    table.row(vec!["result".into(), job.detail.as_str().into()]);
+    for fault in &job.faults {
+        let text = format!("{}: {}", fault.place, fault.reason);
+        table.row(vec!["fault".into(), Cell::new(text, Tone::Bad)]);
+    }
+    table.render(look)
+}
+
+/// Returns what a loss of the disk would cost, in a sentence without its stop.
+fn promise(status: &RecoveryStatus) -> String {
+    let exposure = status.exposure_seconds;
+    match (status.same_disk, status.state, status.mode) {
+        (true, ..) => "everything: the archive is on the same disk (set recovery.url)".to_owned(),
+        (_, RecoveryState::FirstSnapshot | RecoveryState::Starting, _) => {
+            "everything since the last restore point: the archive is not complete yet".to_owned()
+        }
+        (_, _, RecoveryMode::Sync) => "no answered write".to_owned(),
+        (_, _, RecoveryMode::Async) => format!("the writes of the last {exposure:.1} s"),
+    }
+}
+
+/// Shows the state of the archive.
+pub(super) fn status(status: &RecoveryStatus, look: &Look) -> String {
+    let mut table = Table::new(&[Column::new("ARCHIVE"), Column::new("").flows()]);
+    let state = match status.state {
+        RecoveryState::Starting => Cell::new("starting", Tone::Attention),
+        RecoveryState::FirstSnapshot => Cell::new("copying its first snapshot", Tone::Attention),
+        RecoveryState::Shipping => Cell::new("shipping", Tone::Plain),
+        RecoveryState::Failing => Cell::new("failing", Tone::Bad),
+    };
+    table.row(vec!["url".into(), status.url.as_str().into()]);
+    table.row(vec!["state".into(), state]);
+    if let Some(failing) = &status.failing {
+        table.row(vec![
+            "failure".into(),
+            Cell::new(&failing.reason, Tone::Bad),
+        ]);
+    }
+    let tone = match status.same_disk {
+        true => Tone::Attention,
+        false => Tone::Plain,
+    };
+    table.row(vec![
+        "a loss of the disk costs".into(),
+        Cell::new(promise(status), tone),
+    ]);
+    table.row(vec![
+        "restore points".into(),
+        status.points.to_string().into(),
+    ]);
+    if let Some(point) = &status.newest_point {
+        let made = format::when(point.created_at, look.now);
+        table.row(vec![
+            "newest point".into(),
+            format!("{} ({made})", point.id).into(),
+        ]);
+    }
+    let verified = status.verified_at.map(|at| format::when(at, look.now));
+    table.row(vec![
+        "last verified restore".into(),
+        verified
+            .unwrap_or_else(|| "none since the start".to_owned())
+            .into(),
+    ]);
+    table.row(vec![
+        "size".into(),
+        format::bytes(status.archive_bytes).into(),
+    ]);
+    table.row(vec![
+        "not included".into(),
+        status.not_included.join(", ").into(),
+    ]);
+    if status.archive_was_ahead {
+        let text = "the archive had commits that the disk has lost: restore its newest point";
+        table.row(vec!["attention".into(), Cell::new(text, Tone::Bad)]);
+    }
+    if let Some(restored) = &status.restored {
+        let paused = match restored.paused {
+            true => "; paused until deia backup resume",
+            false => "",
+        };
+        let text = format!("up to event {}{paused}", restored.position);
+        table.row(vec!["restored".into(), text.into()]);
+    }
+    if let Some(job) = &status.job {
+        let kind = match job.kind {
+            RecoveryJobKind::Verify => "verify",
+            RecoveryJobKind::Drill => "drill",
+            RecoveryJobKind::Restore => "restore",
+        };
+        let text = format!("{kind}: {}", job.detail);
+        table.row(vec!["last job".into(), text.into()]);
+    }
+    table.render(look)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn promise_never_says_zero_loss_in_async() {
+        let all = deia_model::entities().unwrap();
+        let example = all.iter().find(|it| it.name == "RecoveryStatus").unwrap();
+        let mut status: RecoveryStatus = serde_json::from_str(&example.example).unwrap();
+        for (same_disk, state, mode, expected) in [
+            (
+                true,
+                RecoveryState::Shipping,
+                RecoveryMode::Sync,
+                "everything: ",
+            ),
+            (
+                false,
+                RecoveryState::Shipping,
+                RecoveryMode::Async,
+                "the writes of the last 0.0 s",
+            ),
+            (
+                false,
+                RecoveryState::Shipping,
+                RecoveryMode::Sync,
+                "no answered write",
+            ),
+            (
+                false,
+                RecoveryState::Starting,
+                RecoveryMode::Sync,
+                "everything since",
+            ),
+        ] {
+            status.exposure_seconds = 0.0;
+            (status.same_disk, status.state, status.mode) = (same_disk, state, mode);
+            assert!(
+                promise(&status).starts_with(expected),
+                "{}",
+                promise(&status)
+            );
+        }
+    }
+}

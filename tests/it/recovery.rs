@@ -1,0 +1,445 @@
+//! The archive: what a lost disk costs, restores, and archives that cannot be written.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use deia_ledger::TaskReads as _;
+use deia_model::{PageRequest, TaskFilter, Timestamp, Visibility};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{TestApp, command, store_in, task};
+
+const STATUS: &str = "/api/disaster-recovery/status";
+
+/// A hive whose archive is in another directory.
+struct Archived {
+    app: TestApp,
+    dir: tempfile::TempDir,
+}
+
+impl Archived {
+    async fn start(settings: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let app = Self::start_in(dir.path(), settings).await;
+        let made = Self { app, dir };
+        made.until_shipping().await;
+        made
+    }
+
+    async fn start_in(dir: &Path, settings: &[&str]) -> TestApp {
+        let data_dir = dir.join("data");
+        let url = format!("recovery.url=file://{}", dir.join("archive").display());
+        let settings = [
+            &[
+                url.as_str(),
+                "bots.seed=[]",
+                "limits.enabled=false",
+                "recovery.ship_every=50ms",
+                "recovery.drill_every=0s",
+            ],
+            settings,
+        ]
+        .concat();
+        let server = command(&data_dir, &settings);
+        TestApp::try_start(server, &data_dir).await.unwrap()
+    }
+
+    async fn status(&self) -> Value {
+        self.app.get(STATUS).await.is(200).body
+    }
+
+    /// Waits until there is a restore point.
+    async fn until_shipping(&self) {
+        self.app
+            .until("a first restore point", async |_| {
+                let status = self.status().await;
+                status["state"] == "shipping" && status["points"].as_u64() > Some(0)
+            })
+            .await;
+    }
+
+    fn archive(&self) -> PathBuf {
+        self.dir.path().join("archive")
+    }
+
+    fn restore(&self, to: &str, options: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_deia"))
+            .args(["restore", "--from"])
+            .arg(format!("file://{}", self.archive().display()))
+            .arg("--to")
+            .arg(self.dir.path().join(to))
+            .args(options)
+            .output()
+            .unwrap()
+    }
+
+    /// Restores, and returns the ids of the restored tasks.
+    async fn restored_tasks(&self, to: &str, options: &[&str]) -> BTreeSet<String> {
+        let done = self.restore(to, options);
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.success(), "{said}");
+        tasks_in(&self.dir.path().join(to)).await
+    }
+}
+
+async fn tasks_in(data_dir: &Path) -> BTreeSet<String> {
+    let store = store_in(data_dir);
+    let mut found = BTreeSet::new();
+    let mut cursor = None;
+    loop {
+        let page = PageRequest {
+            limit: 1_000,
+            cursor,
+        };
+        let page = store
+            .tasks(Visibility::All, TaskFilter::default(), page)
+            .await
+            .unwrap();
+        found.extend(page.items.into_iter().map(|task| task.id.to_string()));
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            return found;
+        }
+    }
+}
+
+/// Submits tasks until told to stop, or the hive is gone. Notes each answered one with the
+/// time of its answer.
+async fn submit_until(app: &TestApp, stop: &AtomicBool, answered: &Mutex<Vec<(i64, String)>>) {
+    while !stop.load(Ordering::Relaxed) {
+        let request = app.request_as(&app.admin, Method::POST, "/api/v1/tasks/submit");
+        let Ok(answer) = request.json(&task("x")).send().await else {
+            return;
+        };
+        if answer.status() != 202 {
+            continue;
+        }
+        let Ok(body) = answer.json::<Value>().await else {
+            return;
+        };
+        let id = body["id"].as_str().unwrap().to_owned();
+        let at = Timestamp::now().as_millis();
+        answered.lock().unwrap().push((at, id));
+    }
+}
+
+/// Kills a loaded hive, loses its disk, and compares what is restored with what was answered.
+async fn lose_the_disk(mode: &str, load_ms: u64) {
+    let mode = format!("recovery.mode={mode}");
+    let mut archived = Archived::start(&[&mode]).await;
+    let (stop, answered) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+    let mut shown = Value::Null;
+    {
+        let app = &archived.app;
+        let clients = (0..4).map(|_| submit_until(app, &stop, &answered));
+        let ending = async {
+            // Sleeps: the load goes on for a while, and ends at any moment.
+            tokio::time::sleep(Duration::from_millis(load_ms)).await;
+            shown = archived.status().await;
+            let pid = archived.app.pid();
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        };
+        let clients = futures_util::future::join_all(clients);
+        tokio::join!(clients, ending);
+    }
+    archived.app.wait();
+    fs::remove_dir_all(archived.dir.path().join("data")).unwrap();
+    let restored = archived.restored_tasks("restored", &[]).await;
+    let archived_at: Timestamp = shown["archived_at"].as_str().unwrap().parse().unwrap();
+    let answered = answered.into_inner().unwrap();
+    assert!(answered.len() > 5, "{} answers", answered.len());
+    let must_be_there = |at: i64| {
+        mode.ends_with("sync") && !mode.ends_with("async") || at < archived_at.as_millis()
+    };
+    for (at, id) in &answered {
+        assert!(
+            !must_be_there(*at) || restored.contains(id),
+            "{mode}: {id} of {at} is lost"
+        );
+    }
+}
+
+#[tokio::test]
+async fn restored_hive_has_all_answered_before_the_shown_exposure() {
+    for load_ms in [400, 1_300] {
+        lose_the_disk("async", load_ms).await;
+    }
+}
+
+#[tokio::test]
+async fn restored_hive_has_all_answered_in_sync() {
+    for load_ms in [300, 900] {
+        lose_the_disk("sync", load_ms).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "takes an hour"]
+async fn restored_hive_has_what_it_must_in_many_rounds() {
+    for round in 0..100 {
+        lose_the_disk("async", 37 * round % 3_000 + 50).await;
+        lose_the_disk("sync", 41 * round % 3_000 + 50).await;
+    }
+}
+
+#[tokio::test]
+async fn point_and_later_moments_are_restored_and_the_restored_hive_waits() {
+    let archived = Archived::start(&[]).await;
+    let app = &archived.app;
+    let first = app.submit(&task("first")).await;
+    let point = app
+        .post(
+            "/api/disaster-recovery/restore-point",
+            &json!({"label": "a"}),
+        )
+        .await
+        .is(201)
+        .body["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let second = app.submit(&task("second")).await;
+    app.until("all is shipped", async |_| {
+        archived.status().await["exposure_seconds"] == 0.0
+    })
+    .await;
+    let at_point = archived.restored_tasks("a", &["--point", &point]).await;
+    assert_eq!(at_point, BTreeSet::from([first.clone()]));
+    let newest = archived.restored_tasks("b", &[]).await;
+    assert_eq!(newest, BTreeSet::from([first.clone(), second.clone()]));
+    let events = app
+        .get(&format!("/api/v1/tasks/{second}/events"))
+        .await
+        .is(200)
+        .body;
+    let seq = events["items"][0]["seq"].as_u64().unwrap().to_string();
+    let before = archived
+        .restored_tasks("c", &["--before-event", &seq])
+        .await;
+    assert_eq!(before, BTreeSet::from([first.clone()]));
+    let with = archived.restored_tasks("d", &["--event", &seq]).await;
+    assert!(with.contains(&second));
+    let listed = app
+        .get("/api/disaster-recovery/backup-history")
+        .await
+        .is(200)
+        .body;
+    let labels: Vec<_> = listed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["label"])
+        .collect();
+    assert!(labels.contains(&&json!("a")), "{labels:?}");
+    // The copy runs beside the hive, and touches nothing of it.
+    let copy = TestApp::start_in(&archived.dir.path().join("a"), &["bots.seed=[]"]).await;
+    let status = copy.get(STATUS).await.is(200).body;
+    assert_eq!(status["restored"]["paused"], true);
+    assert_eq!(copy.get("/api/v1/queue").await.is(200).body["paused"], true);
+    copy.post("/api/disaster-recovery/resume", &Value::Null)
+        .await
+        .is(200);
+    assert_eq!(
+        copy.get("/api/v1/queue").await.is(200).body["paused"],
+        false
+    );
+    copy.post("/api/disaster-recovery/resume", &Value::Null)
+        .await
+        .refuses(409, "recovery_refused");
+    let trail = Command::new(env!("CARGO_BIN_EXE_deia"))
+        .args(["audit", "verify", "--dir"])
+        .arg(archived.dir.path().join("a/audit"))
+        .output()
+        .unwrap();
+    assert!(
+        trail.status.success(),
+        "{}",
+        String::from_utf8_lossy(&trail.stdout)
+    );
+    assert_eq!(archived.status().await["state"], "shipping");
+}
+
+#[tokio::test]
+async fn restore_in_place_restarts_with_the_state_of_the_point() {
+    let archived = Archived::start(&["server.drain_timeout=0s"]).await;
+    let app = &archived.app;
+    let kept = app.submit(&task("kept")).await;
+    let point = app
+        .post("/api/disaster-recovery/restore-point", &json!({}))
+        .await
+        .is(201)
+        .body["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let lost = app.submit(&task("lost")).await;
+    let path = format!("/api/disaster-recovery/restore/{point}");
+    app.post(&path, &json!({"to": "elsewhere"})).await.is(422);
+    app.post(&path, &json!({"to": "in_place"})).await.is(202);
+    app.until("the restored hive", async |_| {
+        let request = app.request_as(&app.admin, Method::GET, STATUS);
+        match request.send().await {
+            Ok(answer) => {
+                let status = answer.json::<Value>().await.unwrap_or_default();
+                status["restored"]["paused"] == true
+            }
+            Err(_) => false,
+        }
+    })
+    .await;
+    app.get(&format!("/api/v1/tasks/{kept}")).await.is(200);
+    app.get(&format!("/api/v1/tasks/{lost}")).await.is(404);
+    app.post("/api/disaster-recovery/resume", &Value::Null)
+        .await
+        .is(200);
+    // The archive goes on with the restored store.
+    archived.until_shipping().await;
+    let again = app.submit(&task("again")).await;
+    app.until("all is shipped", async |_| {
+        archived.status().await["exposure_seconds"] == 0.0
+    })
+    .await;
+    let newest = archived.restored_tasks("newest", &[]).await;
+    assert_eq!(newest, BTreeSet::from([kept, again]));
+}
+
+#[tokio::test]
+async fn archive_that_cannot_be_written_stops_nothing_in_async_and_writes_in_sync() {
+    for mode in ["async", "sync"] {
+        let setting = format!("recovery.mode={mode}");
+        let archived = Archived::start(&[&setting, "recovery.answer_within=500ms"]).await;
+        let app = &archived.app;
+        let first = app.submit(&task("first")).await;
+        let aside = archived.dir.path().join("aside");
+        fs::rename(archived.archive(), &aside).unwrap();
+        fs::write(archived.archive(), "not a directory").unwrap();
+        if mode == "async" {
+            app.submit(&task("second")).await;
+        } else {
+            // The first is on the disk of the hive only; the next ones are refused.
+            let answer = app.post("/api/v1/tasks/submit", &task("second")).await;
+            answer.refuses(503, "outcome_unknown");
+            let answer = app.post("/api/v1/tasks/submit", &task("third")).await;
+            assert_eq!(answer.header("retry-after").is_empty(), false);
+            answer.refuses(503, "archive_unreachable");
+        }
+        app.get(&format!("/api/v1/tasks/{first}")).await.is(200);
+        app.until("the failure is shown", async |_| {
+            let status = archived.status().await;
+            status["state"] == "failing" && status["exposure_seconds"].as_f64() > Some(0.0)
+        })
+        .await;
+        fs::remove_file(archived.archive()).unwrap();
+        fs::rename(&aside, archived.archive()).unwrap();
+        app.until("the archive is written again", async |_| {
+            let status = archived.status().await;
+            status["state"] == "shipping" && status["exposure_seconds"] == 0.0
+        })
+        .await;
+        app.submit(&task("fourth")).await;
+    }
+}
+
+#[tokio::test]
+async fn drill_and_verification_find_a_damaged_object() {
+    let archived = Archived::start(&[]).await;
+    let app = &archived.app;
+    let run = async |path: &str| {
+        app.post(path, &json!({})).await.is(202);
+        app.until("the end of the job", async |_| {
+            archived.status().await["job"]["state"] != "running"
+        })
+        .await;
+        archived.status().await["job"].clone()
+    };
+    let job = run("/api/disaster-recovery/drill").await;
+    assert_eq!(job["state"], "succeeded", "{job}");
+    assert!(archived.status().await["verified_at"].is_string());
+    let verify = async || {
+        app.post("/api/disaster-recovery/verify", &Value::Null)
+            .await
+            .is(202);
+        app.until("the end of the job", async |_| {
+            archived.status().await["job"]["state"] != "running"
+        })
+        .await;
+        archived.status().await["job"].clone()
+    };
+    let job = verify().await;
+    assert_eq!(job["state"], "succeeded", "{job}");
+    let chunk = find(&archived.archive(), "00000000").unwrap();
+    let mut bytes = fs::read(&chunk).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&chunk, bytes).unwrap();
+    let job = verify().await;
+    assert_eq!(job["state"], "failed", "{job}");
+    assert!(
+        job["faults"][0]["place"]
+            .as_str()
+            .unwrap()
+            .ends_with("/00000000"),
+        "{job}"
+    );
+    let job = run("/api/disaster-recovery/drill").await;
+    assert_eq!(job["state"], "failed", "{job}");
+    let refused = archived.restore("refused", &[]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && said.contains("00000000 is damaged"),
+        "{said}"
+    );
+    assert!(!archived.dir.path().join("refused/deia.db").exists());
+}
+
+fn find(dir: &Path, name: &str) -> Option<PathBuf> {
+    let mut left = vec![dir.to_owned()];
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            left.extend(
+                fs::read_dir(path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        } else if path.ends_with(name) {
+            return Some(path);
+        }
+    }
+    None
+}
+
+#[tokio::test]
+async fn archive_goes_on_after_stops_and_kills() {
+    let mut archived = Archived::start(&[]).await;
+    let generation = archived.status().await["generation"].clone();
+    for round in 0..3 {
+        archived.app.submit(&task("x")).await;
+        match round % 2 {
+            0 => archived.app.kill_9(),
+            _ => drop(archived.app.stop()),
+        }
+        archived.app = Archived::start_in(archived.dir.path(), &[]).await;
+        archived.until_shipping().await;
+        let status = archived.status().await;
+        assert_eq!(status["generation"], generation, "{round}: {status}");
+        assert_eq!(status["previous_shutdown"]["clean"], round % 2 == 1);
+    }
+    archived
+        .app
+        .post("/api/disaster-recovery/mark-shutdown", &Value::Null)
+        .await
+        .is(200);
+    archived.app.kill_9();
+    archived.app = Archived::start_in(archived.dir.path(), &[]).await;
+    assert_eq!(archived.status().await["previous_shutdown"]["clean"], true);
+}
