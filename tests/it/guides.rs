@@ -18,7 +18,7 @@ const GUIDES: &[(&str, &[&str])] = &[
     ("docs/RUNBOOK.md", &[]),
     ("docs/AUTHENTICATION-GUIDE.md", &[]),
     ("docs/AUDIT-GUIDE.md", &[]),
-    ("docs/RECOVERY-GUIDE.md", &[]),
+    ("docs/RECOVERY-GUIDE.md", &["recovery.mode=async"]),
     ("docs/BOT-AUTHORS-GUIDE.md", &[]),
     (
         "docs/EXTERNAL-INTEGRATION-GUIDE.md",

@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 
 use crate::support::{TestApp, command, store_in, task};
 
+mod off;
+
 const STATUS: &str = "/api/disaster-recovery/status";
 
 /// A hive whose archive is in another directory.
@@ -42,6 +44,7 @@ impl Archived {
         let settings = [
             &[
                 url.as_str(),
+                "recovery.mode=async",
                 "bots.seed=[]",
                 "limits.enabled=false",
                 "recovery.ship_every=50ms",

@@ -6,7 +6,7 @@ use deia_ledger::{
     FeedWaits, Ledger, LogFeed, SettingsRecord, TaskPolicy, TypePolicy,
     store::{Examined, SqliteOptions, SqliteStore},
 };
-use deia_model::TaskType;
+use deia_model::{RecoveryMode, TaskType};
 
 use crate::{
     HiveStartError,
@@ -30,13 +30,7 @@ pub fn store_options(config: &Config) -> SqliteOptions {
         reserve_bytes: config.store.reserve_bytes.as_u64(),
         cache_bytes: config.store.cache_bytes.as_u64(),
         node: THE_ONLY_NODE,
-        shipping: Some(Arc::new(LogFeed::new(
-            &config.database_path(),
-            FeedWaits {
-                checkpoint: config.recovery.checkpoint_wait,
-                answer: config.recovery.answer_within,
-            },
-        ))),
+        shipping: shipping(config),
         policy: TaskPolicy {
             default_max_attempts: config.tasks.default_max_attempts,
             default_timeout_seconds: config.tasks.default_timeout.as_secs(),
@@ -64,6 +58,16 @@ pub fn store_options(config: &Config) -> SqliteOptions {
 /// opened. A store that cannot be read has none: it stops the start when it is opened.
 pub(crate) fn stored_settings(config: &Config) -> SettingsRecord {
     SqliteStore::settings_of(&store_options(config)).unwrap_or_default()
+}
+
+/// Returns the hand-over of the log to its shipper, unless there is no archive.
+fn shipping(config: &Config) -> Option<Arc<LogFeed>> {
+    let waits = FeedWaits {
+        checkpoint: config.recovery.checkpoint_wait,
+        answer: config.recovery.answer_within,
+    };
+    let feed = || Arc::new(LogFeed::new(&config.database_path(), waits));
+    (config.recovery.mode != RecoveryMode::Off).then(feed)
 }
 
 /// Examines a database file that no hive uses.

@@ -8,6 +8,8 @@ use crate::{PointId, Timestamp};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RecoveryMode {
+    /// When it is on the disk of the hive. There is no archive.
+    Off,
     /// When it is on the disk of the hive. The archive follows.
     Async,
     /// When it is in the archive as well.
@@ -18,6 +20,8 @@ pub enum RecoveryMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RecoveryState {
+    /// There is no archive (`recovery.mode: off`).
+    Off,
     /// The hive compares its store with the archive.
     Starting,
     /// The first snapshot is being copied: nothing newer than an earlier one can be restored

@@ -66,6 +66,9 @@ pub(super) fn job(job: &RecoveryJob, look: &Look) -> String {
 fn promise(status: &RecoveryStatus) -> String {
     let exposure = status.exposure_seconds;
     match (status.same_disk, status.state, status.mode) {
+        (_, RecoveryState::Off, _) | (.., RecoveryMode::Off) => {
+            "everything: there is no archive (set recovery.mode and recovery.url)".to_owned()
+        }
         (true, ..) => "everything: the archive is on the same disk (set recovery.url)".to_owned(),
         (_, RecoveryState::FirstSnapshot | RecoveryState::Starting, _) => {
             "everything since the last restore point: the archive is not complete yet".to_owned()
@@ -79,6 +82,7 @@ fn promise(status: &RecoveryStatus) -> String {
 pub(super) fn status(status: &RecoveryStatus, look: &Look) -> String {
     let mut table = Table::new(&[Column::new("ARCHIVE"), Column::new("").flows()]);
     let state = match status.state {
+        RecoveryState::Off => Cell::new("off", Tone::Attention),
         RecoveryState::Starting => Cell::new("starting", Tone::Attention),
         RecoveryState::FirstSnapshot => Cell::new("copying its first snapshot", Tone::Attention),
         RecoveryState::Shipping => Cell::new("shipping", Tone::Plain),

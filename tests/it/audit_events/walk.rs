@@ -61,6 +61,7 @@ impl Walk {
                 "bots.seed=[]",
                 "limits.enabled=false",
                 "server.drain_timeout=0s",
+                "recovery.mode=async",
                 "scheduler.poll_interval=100ms",
                 // An alert that any disk raises.
                 "alerts.disk_percent=1",

@@ -6,7 +6,7 @@ use deia_archive::{PointKind, Target};
 use deia_ledger::{Apply, Ledger, MarkRunning, RecordEvents, ResumeQueue};
 use deia_model::{
     Action, NewEvent, Page, PageRequest, PointId, PreviousShutdown, Principal, RecoveryJob,
-    RecoveryJobKind, RecoveryState, RecoveryStatus, RestorePoint, Timestamp,
+    RecoveryJobKind, RecoveryMode, RecoveryState, RecoveryStatus, RestorePoint, Timestamp,
 };
 use tokio::sync::oneshot;
 
@@ -101,7 +101,10 @@ impl RecoveryApi {
             url: config.recovery_url(),
             same_disk: inner.same_disk,
             mode: config.recovery.mode,
-            state: inner.state,
+            state: match config.recovery.mode {
+                RecoveryMode::Off => RecoveryState::Off,
+                _ => inner.state,
+            },
             failing: inner.failing.clone(),
             exposure_seconds,
             archived_at: inner.archived_at,
@@ -190,6 +193,7 @@ impl RecoveryApi {
                 ),
             }]));
         }
+        self.has_archive()?;
         let id = PointId::new();
         let request = PointRequest {
             id,
@@ -205,6 +209,17 @@ impl RecoveryApi {
         }
         self.shipping.feed().wake();
         Ok(id)
+    }
+
+    /// Refuses requests that need an archive while there is none.
+    pub(super) fn has_archive(&self) -> Result<(), HiveError> {
+        match self.shipping.is_off() {
+            false => Ok(()),
+            true => Err(HiveError::RecoveryRefused(
+                "there is no archive: set recovery.url and recovery.mode, and restart the hive"
+                    .to_owned(),
+            )),
+        }
     }
 
     /// Begins a backup: a restore point with a snapshot of its own. Returns its id; the point

@@ -64,6 +64,7 @@ impl RecoveryApi {
         by: &str,
         point: Option<PointId>,
     ) -> Result<RecoveryJob, HiveError> {
+        self.has_archive()?;
         let shared = self.shared();
         let mut inner = shared.lock();
         if let Some(job) = &inner.job

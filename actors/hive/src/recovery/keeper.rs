@@ -74,6 +74,9 @@ impl Actor for Keeper {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        if self.shipping.is_off() {
+            return;
+        }
         if let Err(error) = self.shipping.start() {
             ctx.fail(format!("the archive cannot be opened: {error}"));
             return;

@@ -70,6 +70,11 @@ impl Shipping {
         deia_archive::open(&self.0.settings.get().recovery_url())
     }
 
+    /// Returns true if there is no archive.
+    pub(super) fn is_off(&self) -> bool {
+        self.0.settings.get().recovery.mode == RecoveryMode::Off
+    }
+
     pub(super) fn begin(&self) {
         if self.0.settings.get().recovery.mode == RecoveryMode::Sync {
             self.0.feed.answer_after_archive();
