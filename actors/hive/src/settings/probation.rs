@@ -35,7 +35,7 @@ impl Open {
 /// takes back, with all later ones.
 pub(super) fn tripped(open: &[Open], began: Timestamp) -> Option<usize> {
     open.iter()
-        .position(|it| it.at < began && began <= it.until && it.at < it.until)
+        .position(|it| it.at <= began && began <= it.until && it.at < it.until)
 }
 
 /// Returns the first of these versions that nobody has confirmed in time.
@@ -88,7 +88,8 @@ mod tests {
     fn only_trouble_that_begins_within_a_probation_takes_it_back() {
         for (versions, began, expected) in [
             (&[(10, 70, None)][..], 9, None),
-            (&[(10, 70, None)], 10, None),
+            // Within the same millisecond: the change came first, for its time is taken last.
+            (&[(10, 70, None)], 10, Some(0)),
             (&[(10, 70, None)], 11, Some(0)),
             (&[(10, 70, None)], 70, Some(0)),
             (&[(10, 70, None)], 71, None),

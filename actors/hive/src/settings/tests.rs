@@ -58,7 +58,7 @@ impl Site {
             .set("settings.watch", "false")
             // The tests set the level, and the controller must not set it again.
             .set("degradation.enabled", "false")
-            .set("degradation.sample_every", "1m");
+            .set("degradation.sample_every", "10s");
         let layers = set
             .iter()
             .fold(layers, |layers, (key, value)| layers.set(*key, *value));
