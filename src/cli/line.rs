@@ -61,7 +61,7 @@ const MEANT: &[(&[&str], &[&str], &str)] = &[
         "deia profile add NAME --url URL --key-file FILE, and then deia profile use NAME",
     ),
     (&[], &["logout"], "deia profile use --none"),
-    (&[], &["backup", "restore", "export"], BACKUP),
+    (&[], &["export"], "deia backup create, or deia audit export"),
     (
         &[],
         &["metrics", "stats"],
@@ -191,8 +191,6 @@ const MEANT: &[(&[&str], &[&str], &str)] = &[
 ];
 const START: &str =
     "deia serve runs a hive here; deia bot launch NAME starts a bot of one that runs";
-const BACKUP: &str =
-    "there is no command for it; docs/OPERATIONS.md explains how to copy the data directory";
 const STOP: &str = "SIGTERM stops the server in order: send it to the process id that deia system status shows, or run systemctl stop deia";
 
 /// Suggests the command for a word that is not one.

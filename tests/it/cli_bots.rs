@@ -285,7 +285,7 @@ fn limits_and_a_probe_are_options() {
     ] {
         let words = format!("bot add bad {words}");
         let words: Vec<&str> = words.split_whitespace().collect();
-        hive.admin(&words).exits(5).only_tells(option);
+        hive.admin(&words).exits(2).only_tells(option);
     }
 }
 

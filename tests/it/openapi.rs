@@ -7,6 +7,7 @@ use std::{
 };
 
 use deia::http::{Access, catalogue_page, openapi, table};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{TestApp, task, upper};
@@ -162,6 +163,10 @@ async fn answers(app: &TestApp) -> BTreeMap<&'static str, Value> {
                 .body,
         ),
     ]);
+    let setting = "/api/config/value/tasks.max_batch";
+    let change = app.request_as(&app.admin, Method::PATCH, setting);
+    let change = change.json(&json!({"value": 900}));
+    app.send(change).await.is(200);
     for (operation, path) in [
         ("list_tasks", "/api/v1/tasks?limit=1"),
         ("list_dead_tasks", "/api/v1/queue/dead?limit=1"),
@@ -174,15 +179,29 @@ async fn answers(app: &TestApp) -> BTreeMap<&'static str, Value> {
         ("list_errors", "/api/errors"),
         ("list_schemas", "/api/schemas"),
         ("get_supervisors", "/api/v1/supervisors"),
+        ("list_settings_versions", "/api/config/history?limit=1"),
     ] {
         answers.insert(operation, app.get(path).await.is(200).body);
     }
+    add_points(app, &mut answers).await;
     let page = format!("{WEBHOOKS}?limit=1");
     answers.insert("list_webhooks", app.get(&page).await.is(200).body);
     webhook.add_answers(app, &mut answers).await;
     add_messages(app, &mut answers).await;
     add_audit(app, &mut answers).await;
     answers
+}
+
+/// Adds the answer about restore points, whose list has another page.
+async fn add_points(app: &TestApp, answers: &mut BTreeMap<&'static str, Value>) {
+    let path = "/api/disaster-recovery";
+    for label in ["a", "b"] {
+        app.post(&format!("{path}/restore-point"), &json!({"label": label}))
+            .await
+            .is(201);
+    }
+    let list = format!("{path}/backup-history?limit=1");
+    answers.insert("list_restore_points", app.get(&list).await.is(200).body);
 }
 
 /// Adds the answers about messages and sessions, whose lists have another page.
@@ -306,6 +325,7 @@ fn value_of(answers: &BTreeMap<&str, Value>, from: &str, expression: &str) -> Op
 async fn links_lead_to_operations_with_values_of_real_answers() {
     let settings = [
         "bots.seed=[]",
+        "recovery.mode=async",
         "alerts.disk_percent=1",
         "alerts.look_every=1s",
         "webhooks.allow_http=true",

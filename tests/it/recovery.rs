@@ -186,10 +186,11 @@ async fn restored_hive_has_all_answered_in_sync() {
     }
 }
 
+/// Loses one disk each; `DEIA_SCALE=long` loses a hundred, which takes an hour.
 #[tokio::test]
-#[ignore = "takes an hour"]
 async fn restored_hive_has_what_it_must_in_many_rounds() {
-    for round in 0..100 {
+    let is_long = std::env::var_os("DEIA_SCALE").is_some_and(|it| it == "long");
+    for round in 0..if is_long { 100 } else { 1 } {
         lose_the_disk("async", 37 * round % 3_000 + 50).await;
         lose_the_disk("sync", 41 * round % 3_000 + 50).await;
     }
@@ -248,14 +249,12 @@ async fn point_and_later_moments_are_restored_and_the_restored_hive_waits() {
     let copy = TestApp::start_in(&archived.dir.path().join("a"), &["bots.seed=[]"]).await;
     let status = copy.get(STATUS).await.is(200).body;
     assert_eq!(status["restored"]["paused"], true);
-    assert_eq!(copy.get("/api/v1/queue").await.is(200).body["paused"], true);
+    let pauses = async || copy.get("/api/v1/queue").await.is(200).body["paused"].clone();
+    assert_eq!(pauses().await[0]["by"], "deia");
     copy.post("/api/disaster-recovery/resume", &Value::Null)
         .await
         .is(200);
-    assert_eq!(
-        copy.get("/api/v1/queue").await.is(200).body["paused"],
-        false
-    );
+    assert_eq!(pauses().await, json!([]));
     copy.post("/api/disaster-recovery/resume", &Value::Null)
         .await
         .refuses(409, "recovery_refused");

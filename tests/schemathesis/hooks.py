@@ -55,6 +55,12 @@ RULES = [
     (r"to", r"entries behind from: POST verifies|ends no range: "),
     # A parameter of the other form of the answer.
     (r"last_event_id", r"only with Accept: text/event-stream$"),
+    # A value of the kind and the range that its setting has.
+    (r"/value", r""),
+    (r"/confirm_within_seconds", r"\(settings\.max_confirm\)$"),
+    # Fields that go together, or do not.
+    (r"/level|/reason|/duration_seconds|/auto", r"required with|not together with|is required|must"),
+    (r"/executor/(?:input|output)_cents_per_million", r"costs need both prices$"),
     # Parts of a bot that its executor does not use.
     (r"/secrets/.*", r"is no secret that this kind of bot uses"),
     (r"/limits|/probe(?:/.*)?", r"starts no program|must have one of"),

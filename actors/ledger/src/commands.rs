@@ -135,7 +135,7 @@ pub enum Command {
     /// See [`Prune`].
     Prune(Prune),
     /// See [`PutBot`].
-    PutBot(PutBot),
+    PutBot(Box<PutBot>),
     /// See [`DeleteBot`].
     DeleteBot(DeleteBot),
     /// See [`SetDesired`].

@@ -341,6 +341,9 @@ fn words(code: Code) -> Words {
         Code::ReplayRunning => "wait for its end, or stop it: deia webhook replays ID",
         Code::BotInUse => "deia bot stop NAME --wait, and then again",
         Code::RestartRefused => "nothing was changed; fix the named problem, and try again",
+        Code::ConfirmationPending => {
+            "confirm it or take it back first: deia config confirm or deia config undo"
+        }
         Code::RecoveryRefused => "check what is under way: deia backup status",
         Code::ArchiveUnreachable => "see why it cannot be written: deia backup status",
         Code::PartRefused => "check its state: deia supervisors",

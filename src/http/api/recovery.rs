@@ -25,7 +25,7 @@ use crate::http::{
 pub(crate) struct LabelBody {
     /// A name for people, at most 200 characters; none when absent.
     #[serde(default)]
-    #[schema(max_length = 200)]
+    #[schema(max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     label: Option<String>,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct LabelBody {
 pub(crate) struct DrillBody {
     /// The restore point; the newest when absent.
     #[serde(default)]
-    #[schema(value_type = Option<String>, example = "point_01h455vb4pex5vsknk084sn02q")]
+    #[schema(value_type = Option<String>, pattern = "^point_[0-7][0-9a-hjkmnp-tv-z]{25}$", example = "point_01h455vb4pex5vsknk084sn02q")]
     point: Option<PointId>,
 }
 
@@ -117,8 +117,8 @@ describe! { restore:
         The queue and the webhooks are paused until resume", body = RecoveryJob))
 }
 pub(crate) async fn restore(mut call: RequestCtx) -> Answer {
-    let id: PointId = call.id("restore point")?;
     let RestoreBody { to, at } = call.body().await?;
+    let id: PointId = call.id("restore point")?;
     let place = match to.as_str() {
         "in_place" => RestorePlace::InPlace,
         dir if dir.starts_with('/') => RestorePlace::Directory(PathBuf::from(dir)),

@@ -34,7 +34,11 @@ pub(crate) struct RoutePolicy {
 impl RoutePolicy {
     /// Returns the tier of the requests under overload; `None` if they are never refused for it.
     pub(crate) fn tier(self) -> Option<Tier> {
-        Tier::of(self.access, self.class)
+        let needs = match self.access {
+            Access::Needs(permission) => Some(permission),
+            Access::Open | Access::AnyKey => None,
+        };
+        Tier::of(needs, self.class)
     }
 }
 

@@ -16,11 +16,14 @@ use crate::{
 
 /// Routes that change something and are refused while the trail cannot be written. All others
 /// go on: a new route belongs here if it gives rights, runs programs or sends data out.
-const CLOSED: [&str; 17] = [
+const CLOSED: [&str; 20] = [
     "DELETE /api/v1/tasks/{id}/content",
+    "PATCH /api/config/value/{key}",
     "PATCH /api/v1/users/{id}",
     "PATCH /api/v1/webhooks/{id}",
     "POST /api/audit/key/rotate",
+    "POST /api/config/confirm",
+    "POST /api/config/reload",
     "POST /api/v1/auth/keys",
     "POST /api/v1/auth/keys/{id}/rotate",
     "POST /api/v1/bots/{id}/launch",

@@ -353,7 +353,10 @@ async fn of_the_rest(walk: &mut Walk, route: &str, method: Method) -> Option<Req
         "POST /api/disaster-recovery/backup" => {
             walk.post("/api/disaster-recovery/backup", &json!({}))
         }
-        "POST /api/disaster-recovery/verify" => walk.call(method, "/api/disaster-recovery/verify"),
+        "POST /api/disaster-recovery/verify" => {
+            walk.first_point().await;
+            walk.call(method, "/api/disaster-recovery/verify")
+        }
         "POST /api/disaster-recovery/drill" => {
             walk.first_point().await;
             walk.post("/api/disaster-recovery/drill", &json!({}))

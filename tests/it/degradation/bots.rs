@@ -21,7 +21,8 @@ async fn bot(app: &TestApp, name: &str) -> Value {
 async fn kill_off(app: &TestApp, name: &str) {
     app.until("it stays down", async |app| {
         let bot = bot(app, name).await;
-        if let Some(pid) = bot["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()) {
+        let pids = bot["pids"].as_array().into_iter().flatten();
+        for pid in pids.filter_map(|pid| i32::try_from(pid.as_i64()?).ok()) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
         bot["status"] == "failing"

@@ -48,7 +48,7 @@ async fn filling_disk_ends_in_read_only_and_room_brings_everything_back() {
     .await;
     let mut accepted = submit(&app, 20).await;
     assert_eq!(mode(&app).await["level"], 0);
-    disk.take(40 << 20);
+    disk.take(44 << 20);
     until_level(&app, "it is read-only", |level| level == 4).await;
     let status = mode(&app).await;
     assert_eq!(

@@ -122,9 +122,11 @@ fn suspension_by_an_operator_is_never_lifted() {
 
 #[test]
 fn level_of_an_operator_survives_a_restart_until_its_time_is_over() {
-    with_hive(async |hive| {
+    actix_rt::System::new().block_on(async {
+        let hive = TestHive::start().await;
         let api = hive.degradation();
         api.change(&hive.admin, set(4, 3_600)).await.unwrap();
+        hive.shutdown().await;
         let hive = hive.start_again().await;
         let status = hive.degradation().status();
         assert_eq!(status.level, Level::READ_ONLY);
@@ -142,5 +144,6 @@ fn level_of_an_operator_survives_a_restart_until_its_time_is_over() {
             changes.len() == 3 && changes[0]["source"] == "signals"
         })
         .await;
+        hive.shutdown().await;
     });
 }

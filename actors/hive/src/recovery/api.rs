@@ -140,7 +140,7 @@ impl RecoveryApi {
             .iter()
             .filter_map(|it| inner.shown(it))
             .collect();
-        points.sort_by(|a, b| b.id.cmp(&a.id));
+        points.sort_by_key(|point| std::cmp::Reverse(point.id));
         points
     }
 

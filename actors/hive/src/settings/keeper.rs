@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Pause before the watch of a directory that could not be watched, or broke, is tried again, and
-/// before a record that could not be written is.
+/// before a record that could not be written is. Fixed: the file is also read every second.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Keeps watch over the settings in force.

@@ -330,7 +330,7 @@ impl SettingsApi {
             };
             match self.0.ledger.apply(write).await {
                 Ok(_) => {
-                    let last = book.open.drain(..passed).last();
+                    let last = book.open.drain(..passed).next_back();
                     if let Some(last) = last {
                         if last.version == book.in_force.version {
                             book.in_force.outcome = SettingsOutcome::Confirmed;

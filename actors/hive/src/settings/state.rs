@@ -8,6 +8,7 @@ use super::{candidate::Candidate, content::Content, probation::Open};
 use crate::config::{Layers, Provenance};
 
 /// Maximum number of keys that an event names; the version in the history has all of them.
+/// Fixed: keeps events readable.
 const EVENT_KEYS: usize = 100;
 
 /// Settings in force, and everything that decides about changes of them.

@@ -42,7 +42,7 @@ pub struct StoredBot {
     pub created: bool,
 }
 
-ledger_command!(PutBot, Command::PutBot, StoredBot, Reply::Bot(bot) => *bot);
+ledger_command!(PutBot, |put| Command::PutBot(Box::new(put)), StoredBot, Reply::Bot(bot) => *bot);
 
 /// Deletes a bot that is stopped and holds no task.
 #[derive(Clone, Debug)]

@@ -31,6 +31,7 @@ mod keys;
 pub(super) mod lists;
 mod memo;
 mod messages;
+mod meta;
 mod mode;
 mod open;
 mod options;

@@ -2,7 +2,7 @@
 
 use deia_model::{Permission, Priority};
 
-use crate::http::guard::{class::RouteClass, policy::Access};
+use crate::http::guard::class::RouteClass;
 
 /// Kind of a request, the most important ones first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +34,9 @@ pub(crate) struct Rank(pub(super) usize);
 impl Tier {
     /// Returns the tier of the requests of a route; `None` if they are never refused for
     /// overload: administration, and the work of bots on tasks that run.
-    pub(crate) fn of(access: Access, class: RouteClass) -> Option<Self> {
-        match (access, class) {
-            (Access::Needs(Permission::TaskWork), _) | (_, RouteClass::Admin) => None,
+    pub(crate) fn of(needs: Option<Permission>, class: RouteClass) -> Option<Self> {
+        match (needs, class) {
+            (Some(Permission::TaskWork), _) | (_, RouteClass::Admin) => None,
             (_, RouteClass::Write) => Some(Self::Change),
             (_, RouteClass::Read) => Some(Self::Read),
             // The priority is in the body.
@@ -92,24 +92,23 @@ mod tests {
 
     #[test]
     fn administration_and_work_on_running_tasks_have_no_tier() {
-        use Access::{AnyKey, Needs};
         for (access, class, tier) in [
-            (Needs(Permission::AdminKeys), RouteClass::Admin, None),
-            (Needs(Permission::TaskWork), RouteClass::Write, None),
-            (Needs(Permission::TaskWork), RouteClass::Stream, None),
+            (Some(Permission::AdminKeys), RouteClass::Admin, None),
+            (Some(Permission::TaskWork), RouteClass::Write, None),
+            (Some(Permission::TaskWork), RouteClass::Stream, None),
             (
-                Needs(Permission::TaskCancel),
+                Some(Permission::TaskCancel),
                 RouteClass::Write,
                 Some(Tier::Change),
             ),
             (
-                Needs(Permission::TaskSubmit),
+                Some(Permission::TaskSubmit),
                 RouteClass::Submit,
                 Some(Tier::Submit(Priority::P0)),
             ),
-            (AnyKey, RouteClass::Read, Some(Tier::Read)),
+            (None, RouteClass::Read, Some(Tier::Read)),
             (
-                Needs(Permission::TaskRead),
+                Some(Permission::TaskRead),
                 RouteClass::Stream,
                 Some(Tier::Wait),
             ),

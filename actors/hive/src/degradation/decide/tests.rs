@@ -300,7 +300,7 @@ fn level_of_an_operator_yields_to_worse_pressure_only_and_ends_at_once() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever the signals do: one step at a time, at least the shortest hold apart, and never
+    /// For all signals: one step at a time, at least the shortest hold apart, and never
     /// up again within the hold after a step down.
     #[test]
     fn level_moves_one_step_at_a_time_and_never_flaps(

@@ -5,11 +5,7 @@ use std::path::Path;
 use deia_model::Position;
 use rusqlite::Connection;
 
-use super::{
-    connection::BUSY_TIMEOUT,
-    open::{OpenError, hive_id_of},
-    positions, schema,
-};
+use super::{connection::BUSY_TIMEOUT, meta::hive_id_of, open::OpenError, positions, schema};
 
 /// Problems that are listed. Fixed: one is enough to refuse the file.
 const PROBLEMS_MAX: usize = 20;

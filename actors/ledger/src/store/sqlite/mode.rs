@@ -4,7 +4,7 @@ use deia_model::{Action, Level, NewEvent, OperatorLevel};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Value, json};
 
-use super::{SqliteStore, open::meta, rows, transaction::Tx};
+use super::{SqliteStore, meta::meta, rows, transaction::Tx};
 use crate::{BoxFuture, EndMode, ModeCommand, ModeReads, Reply, SetMode, StoreError};
 
 pub(super) fn apply(tx: &mut Tx<'_>, command: &ModeCommand) -> rusqlite::Result<Reply> {

@@ -17,6 +17,7 @@ use super::{
     SqliteStore, bots,
     connection::{readable, writable},
     errors::store_error,
+    meta::{hive_id_of, meta},
     options::SqliteOptions,
     pool::ReaderPool,
     reserve::Reserve,
@@ -265,18 +266,6 @@ fn last_event_at(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
         )
         .optional()?;
     Ok(at.map(Timestamp::from_millis))
-}
-
-pub(super) fn meta(db: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
-    db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
-        row.get(0)
-    })
-    .optional()
-}
-
-/// Returns the id of the hive; `None` if the file has none yet.
-pub(super) fn hive_id_of(db: &Connection) -> rusqlite::Result<Option<String>> {
-    meta(db, "hive_id")
 }
 
 fn hive_id(db: &Connection) -> rusqlite::Result<String> {
