@@ -161,13 +161,13 @@ const MEANT: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["config"],
-        &["show", "get", "list"],
-        "deia config diff FILE shows the changes of a file; deia config schema lists every key",
+        &["list"],
+        "deia config show; deia config schema lists every key",
     ),
     (
         &["config"],
-        &["set", "edit"],
-        "settings are in the file: deia config check FILE",
+        &["edit"],
+        "deia config set; for keys that take effect at a start edit the settings file",
     ),
     (
         &["queue"],

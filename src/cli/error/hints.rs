@@ -344,6 +344,8 @@ fn words(code: Code) -> Words {
         Code::ConfirmationPending => {
             "confirm it or take it back first: deia config confirm or deia config undo"
         }
+        Code::NothingToConfirm => "see the settings in force: deia config status",
+        Code::NothingToUndo => "choose a version that was in force: deia config history",
         Code::RecoveryRefused => "check what is under way: deia backup status",
         Code::ArchiveUnreachable => "see why it cannot be written: deia backup status",
         Code::PartRefused => "check its state: deia supervisors",

@@ -32,9 +32,14 @@ fn classes_fit_methods_and_permissions() {
             "{method} {path}"
         );
         if let Needs(permission) = route.access {
-            let administers = permission.as_str().starts_with("admin:")
-                || matches!(permission, P::ModeSet | P::SysConfigWrite | P::RecoveryRun);
-            assert_eq!(administers, class == Admin, "{method} {path}");
+            // These are for admins and operators, in the class of what they do.
+            let may_administer =
+                matches!(permission, P::ModeSet | P::SysConfigWrite | P::RecoveryRun);
+            let administers = permission.as_str().starts_with("admin:");
+            assert!(
+                may_administer || administers == (class == Admin),
+                "{method} {path}"
+            );
             assert_eq!(
                 permission == P::TaskSubmit,
                 class == Submit,

@@ -106,7 +106,7 @@ async fn level_of_an_operator_outlives_a_crash_and_ends_by_itself() {
     set(&app, drill(4, 2)).await;
     app.kill_9();
     // Sleeps: the time of the level has to pass while no hive runs.
-    std::thread::sleep(Duration::from_secs(2));
+    tokio::time::sleep(Duration::from_secs(2)).await;
     let app = TestApp::start_in(&data_dir, CALM).await;
     assert_eq!(mode(&app).await["level"], 0);
     app.until("the end is recorded", async |app| {
