@@ -1,6 +1,9 @@
 //! Objects that were flipped, cut, removed or swapped are named, and never restored from.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use deia_archive::{ArchiveError, PointKind, Target, verify};
 
@@ -50,7 +53,7 @@ fn store() -> Store {
 
 /// Checks that a damaged archive is never restored to another state than the true one, and that
 /// the verification names the object.
-fn check(store: &Store, truth: &[(Target, (u64, u64))], what: &str, file: &PathBuf) {
+fn check(store: &Store, truth: &[(Target, (u64, u64))], what: &str, file: &Path) {
     let mut refused = 0;
     for (target, state) in truth {
         match store.restore(target) {

@@ -1,6 +1,11 @@
 //! Random edits of all kinds, one after the other and at the same time: the settings in force are
 //! always one whole valid version, and it is named.
 
+#![allow(
+    clippy::large_futures,
+    reason = "a future of a whole hive, on the thread of the test"
+)]
+
 use std::collections::BTreeMap;
 
 use futures_util::future::join;
