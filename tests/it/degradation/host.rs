@@ -166,7 +166,10 @@ async fn burn(app: &TestApp) -> Vec<String> {
     let processors = std::thread::available_parallelism().unwrap().get();
     let mut ids = Vec::new();
     for _ in 0..(2 * processors).min(8) {
-        ids.push(app.submit(&json!({"type": "burn", "content": ""})).await);
+        ids.push(
+            app.submit(&json!({"type": "burn", "content": "", "priority": "P0"}))
+                .await,
+        );
     }
     ids
 }
