@@ -111,6 +111,10 @@ async fn full_disk_is_read_only_at_once_and_says_so_out_of_its_reserve() {
     accepted.extend(submit(&app, 20_000).await);
     until_level(&app, "it is read-only", |level| level == 4).await;
     assert!(reserved(&disk) < 4 << 20, "the reserve is in use");
+    app.until("the change is recorded", async |app| {
+        !events(app, "mode.changed").await.is_empty()
+    })
+    .await;
     let changes = events(&app, "mode.changed").await;
     assert_eq!(
         (&changes[0]["from"], &changes[0]["level"]),
