@@ -57,6 +57,9 @@ async fn the_document_says_what_the_code_enforces() {
         "webhooks.allow_ports=[]",
         "webhooks.allow_networks=[192.0.2.0/24]",
         "webhooks.deadline=1s",
+        // A level that the tester sets must not refuse the requests that come after it.
+        "degradation.default_duration=1s",
+        "degradation.max_duration=1s",
     ];
     let app = TestApp::start_with(&settings).await;
     let directory = tempfile::tempdir().unwrap();

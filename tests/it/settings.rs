@@ -179,6 +179,13 @@ async fn change_that_is_not_allowed_is_explained_and_changes_nothing() {
         .post("/api/config/undo", &json!({}))
         .await
         .refuses(409, "nothing_to_undo");
+    for version in [7, u64::MAX] {
+        let body = json!({"version": version});
+        let answer = site.app.post("/api/config/undo", &body).await;
+        answer.refuses(409, "nothing_to_undo");
+        let answer = site.app.post("/api/config/confirm", &body).await;
+        answer.refuses(412, "version_mismatch");
+    }
     let viewer = site.app.key("eve", "viewer").await;
     let seen = site
         .app

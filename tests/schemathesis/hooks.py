@@ -58,8 +58,9 @@ RULES = [
     # A value of the kind and the range that its setting has.
     (r"/value", r""),
     (r"/confirm_within_seconds", r"\(settings\.max_confirm\)$"),
-    # Fields that go together, or do not.
-    (r"/level|/reason|/duration_seconds|/auto", r"required with|not together with|is required|must"),
+    # Fields that go together, or do not, and a limit that is a setting.
+    (r"/level|/reason|/auto", r"required with|not together with"),
+    (r"/duration_seconds", r"degradation\.max_duration\)$"),
     (r"/executor/(?:input|output)_cents_per_million", r"costs need both prices$"),
     # Parts of a bot that its executor does not use.
     (r"/secrets/.*", r"is no secret that this kind of bot uses"),

@@ -40,7 +40,6 @@ pub struct ReloadSettingsRequest {
 pub struct ConfirmSettingsRequest {
     /// The version; refused unless it is in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 0, maximum = 9_223_372_036_854_775_807_i64)]
     pub version: Option<u64>,
 }
 
@@ -50,6 +49,5 @@ pub struct ConfirmSettingsRequest {
 pub struct UndoSettingsRequest {
     /// The version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 0, maximum = 9_223_372_036_854_775_807_i64)]
     pub version: Option<u64>,
 }

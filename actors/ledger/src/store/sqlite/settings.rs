@@ -188,7 +188,12 @@ pub(super) fn record(db: &Connection) -> rusqlite::Result<SettingsRecord> {
     })
 }
 
+/// Returns the version that a condition on a number selects. A number beyond those of SQLite is
+/// that of no version.
 fn one(db: &Connection, of: &str, number: u64) -> rusqlite::Result<Option<StoredSettings>> {
+    let Ok(number) = i64::try_from(number) else {
+        return Ok(None);
+    };
     db.prepare_cached(&format!("{SELECT} {of}"))?
         .query_row([number], stored)
         .optional()
