@@ -26,11 +26,6 @@ mod messaging;
 pub mod metrics;
 mod mode;
 mod operations;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "webhooks, the first user, come next"
-)]
 mod outgoing;
 pub mod reaper;
 mod recovery;

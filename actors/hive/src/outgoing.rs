@@ -17,13 +17,16 @@ pub(crate) mod signature;
 mod spelling;
 mod target;
 
-pub(crate) use client::{
-    OutgoingClient, OutgoingOptions, OutgoingRequest, is_reserved_header, system_tls, tls_trusting,
-};
+pub(crate) use client::{OutgoingClient, OutgoingOptions, OutgoingRequest, system_tls};
 pub(crate) use error::ExchangeError;
-pub(crate) use exchange::{Answered, Exchange, ExchangeLimits, HeadLimits, Phase};
+#[cfg(test)]
+pub(crate) use exchange::Answered;
+pub(crate) use exchange::{Exchange, ExchangeLimits, HeadLimits};
 pub(crate) use incoming::Incoming;
-pub(crate) use lookup::{Lookup, LookupError, SystemLookup};
+#[cfg(test)]
+pub(crate) use lookup::LookupError;
+pub(crate) use lookup::SystemLookup;
 pub(crate) use policy::ReachPolicy;
-pub(crate) use refusal::{ReachRefusal, RefusalReason};
-pub(crate) use target::{Scope, TargetHost, TargetUrl};
+#[cfg(test)]
+pub(crate) use refusal::RefusalReason;
+pub(crate) use target::TargetUrl;

@@ -196,6 +196,12 @@ fn privileged(scene: &Scene) -> Vec<(Method, String, Value, u16)> {
             json!({"value": "x"}),
             204,
         ),
+        (
+            "PATCH",
+            "/api/config/value/secrets.max".into(),
+            json!({"value": 77}),
+            200,
+        ),
     ]
     .map(|(method, path, body, status)| (method.parse().unwrap(), path, body, status))
     .into()

@@ -40,20 +40,6 @@ pub(crate) enum ExchangeError {
 }
 
 impl ExchangeError {
-    /// Returns a stable word for metrics and records.
-    pub(crate) fn code(&self) -> &'static str {
-        match self {
-            Self::Refused(_) => "refused",
-            Self::Lookup(_) => "lookup",
-            Self::Connect(_) => "connect",
-            Self::Tls(_) => "tls",
-            Self::TimedOut { .. } => "timed_out",
-            Self::Closed(_) => "closed",
-            Self::Malformed(_) => "malformed",
-            Self::Request(_) => "request",
-        }
-    }
-
     /// Returns whether the request, or a part of it, may have reached the receiver.
     pub(crate) fn may_have_arrived(&self) -> bool {
         match self {

@@ -44,6 +44,7 @@ impl TargetUrl {
     }
 
     /// Returns the port, that of the scheme if the URL has none.
+    #[cfg(test)]
     pub(crate) fn port(&self) -> u16 {
         self.port
     }

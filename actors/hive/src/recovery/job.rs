@@ -23,6 +23,10 @@ use super::{
 };
 use crate::{HiveError, config::Config, data_dir::DataDirError};
 
+/// Faults that a job shows, the first ones; its detail has their number. Fixed: more would not
+/// help a person, and an answer has to stay small.
+const FAULTS_SHOWN: usize = 100;
+
 /// Place that a point is restored to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RestorePlace {
@@ -99,7 +103,8 @@ impl RecoveryApi {
                 false => RecoveryJobState::Failed,
             };
             job.detail.clone_from(&outcome.detail);
-            job.faults.clone_from(&outcome.faults);
+            let shown = outcome.faults.len().min(FAULTS_SHOWN);
+            job.faults = outcome.faults[..shown].to_vec();
             job.clone()
         };
         let target = match job.point {
