@@ -276,6 +276,7 @@ async fn run(
         hive.record_failed_restart(reason).await;
     }
     tracing::info!(%address, data_dir = %hive.config().data_dir.display(), "ready");
+    actix_rt::spawn(telemetry::follow(hive.settings().changes()));
     announce(address, &hive.config());
     compare_descriptors(&hive).await;
     let gave_up = tokio::select! {

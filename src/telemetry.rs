@@ -15,11 +15,12 @@ use std::{
 };
 
 use deia_hive::{
-    config::{LogFormat, LoggingSettings, TelemetrySettings},
+    config::{InForce, LogFormat, LoggingSettings, TelemetrySettings},
     metrics::{Exposition, table},
 };
 use deia_model::Timestamp;
-use tracing_subscriber::EnvFilter;
+use tokio::sync::watch;
+use tracing_subscriber::{EnvFilter, reload};
 
 use self::{
     redact::Redacting,
@@ -40,6 +41,12 @@ const EARLY_BYTES: usize = 64 << 10;
 
 /// The process has one standard error, and one writer to it.
 static LOG: OnceLock<LogWriter> = OnceLock::new();
+
+/// Exchanges the filter of log messages.
+type ExchangeFilter = dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync;
+
+/// The way to another filter, once logging is set up.
+static FILTER: OnceLock<Box<ExchangeFilter>> = OnceLock::new();
 
 /// Sends what is left when it is dropped.
 pub struct Telemetry {
@@ -112,11 +119,47 @@ fn log(settings: &LoggingSettings) -> anyhow::Result<()> {
         .log_internal_errors(false)
         .with_writer(move || Redacting(writer.clone()));
     let set = if human {
-        builder.with_ansi(io::stderr().is_terminal()).try_init()
+        let builder = builder.with_ansi(io::stderr().is_terminal());
+        let builder = builder.with_filter_reloading();
+        keep_filter(builder.reload_handle());
+        builder.try_init()
     } else {
-        builder.event_format(json::JsonLines).try_init()
+        let builder = builder.event_format(json::JsonLines);
+        let builder = builder.with_filter_reloading();
+        keep_filter(builder.reload_handle());
+        builder.try_init()
     };
     set.map_err(|error| anyhow::anyhow!("logging cannot be set up: {error}"))
+}
+
+/// Keeps the way to another filter.
+fn keep_filter<S: 'static>(handle: reload::Handle<EnvFilter, S>) {
+    // Logging is set up once; a second attempt fails after this.
+    let _ = FILTER.set(Box::new(move |filter| handle.reload(filter)));
+}
+
+/// Follows the settings of the log: another filter is used as soon as it is in force.
+pub(crate) async fn follow(mut changes: watch::Receiver<InForce>) {
+    let mut before = None;
+    loop {
+        let now = changes.borrow_and_update().config.logging.clone();
+        if before.as_ref() != Some(&now) {
+            // A filter that cannot be read is no valid setting.
+            match (filter(&now), FILTER.get()) {
+                (Ok(filter), Some(exchange)) => {
+                    if let Err(error) = exchange(filter) {
+                        tracing::warn!(%error, "logging.filter could not be exchanged; restart to use it");
+                    }
+                }
+                (Err(error), _) => tracing::warn!(%error, "logging.filter is not used"),
+                (Ok(_), None) => {}
+            }
+            before = Some(now);
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Returns the writer to standard error, started with these settings unless it

@@ -62,6 +62,8 @@ pub(crate) struct RequestCtx {
     held: ByteReservation,
     access: Access,
     class: RouteClass,
+    /// True if requests of the route are refused for overload.
+    has_tier: bool,
     /// Absent while a slow body is received.
     permit: Option<Permit>,
     contender: Contender,
@@ -102,6 +104,7 @@ impl RequestCtx {
             who: admitted.who,
             access: policy.access,
             class: policy.class,
+            has_tier: policy.tier().is_some(),
             permit: Some(admitted.permit),
             contender: admitted.contender,
             state,
@@ -229,7 +232,8 @@ impl RequestCtx {
 
     /// Returns that many milliseconds, unless they exceed `server.max_wait`.
     pub(crate) fn within_max_wait(&self, wait_ms: u64) -> Result<Duration, String> {
-        let most = u64::try_from(self.state.max_wait.as_millis()).unwrap_or(u64::MAX);
+        let most =
+            u64::try_from(self.hive().config().server.max_wait.as_millis()).unwrap_or(u64::MAX);
         match wait_ms <= most {
             true => Ok(Duration::from_millis(wait_ms)),
             false => Err(format!(
@@ -269,7 +273,8 @@ impl RequestCtx {
     async fn read(&mut self) -> Result<Bytes, Problem> {
         let body = self.receive().await?;
         if self.permit.is_none() {
-            self.permit = Some(self.state.admission.enter(self.class).await?);
+            let admission = self.state.admission.load_full();
+            self.permit = Some(admission.enter(self.class, self.has_tier).await?);
             self.who = reauthorize(self.hive(), &self.request, &self.who, self.access)?;
         }
         Ok(body)

@@ -319,7 +319,7 @@ async fn restore_in_place_restarts_with_the_state_of_the_point() {
 async fn archive_that_cannot_be_written_stops_nothing_in_async_and_writes_in_sync() {
     for mode in ["async", "sync"] {
         let setting = format!("recovery.mode={mode}");
-        let archived = Archived::start(&[&setting, "recovery.answer_within=500ms"]).await;
+        let archived = Archived::start(&[&setting, "recovery.answer_within=4s"]).await;
         let app = &archived.app;
         let first = app.submit(&task("first")).await;
         let aside = archived.dir.path().join("aside");

@@ -46,8 +46,8 @@ async fn live_keys_take_effect_at_sighup_and_others_hold_it_back() {
     let mut site = Site::start("secrets: {max: 1}\n").await;
     assert_eq!(site.put_secret("a").await, 204);
     assert_eq!(site.put_secret("b").await, 409);
-    let more = "secrets: {max: 2}\nserver: {max_wait: 7s}\n";
-    site.reload(more, "server.max_wait takes effect at the next start")
+    let more = "secrets: {max: 2}\nserver: {keep_alive: 7s}\n";
+    site.reload(more, "server.keep_alive takes effect at the next start")
         .await;
     assert_eq!(site.put_secret("b").await, 409);
     site.reload("secrets: {max: 2}\n", "1 keys changed at once")

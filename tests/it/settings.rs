@@ -2,6 +2,7 @@
 //! confirmations that do not come.
 
 mod file;
+mod live;
 
 use std::path::{Path, PathBuf};
 

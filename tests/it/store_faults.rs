@@ -66,7 +66,8 @@ async fn a_disk_that_fails_a_checkpoint_ends_the_hive_and_nothing_is_lost() {
     let dir = tempfile::tempdir().unwrap();
     let data_dir = dir.path().join("data");
     let mut failing = command(&data_dir, &["bots.seed=[]", "store.checkpoint_pages=100"]);
-    failing.env("DEIA_FAILPOINT", "checkpoint_sync:2");
+    // A start that takes long has checkpoints of its own.
+    failing.env("DEIA_FAILPOINT", "checkpoint_sync:8");
     let mut app = TestApp::try_start(failing, &data_dir).await.unwrap();
     let mut acknowledged = Vec::new();
     loop {

@@ -61,7 +61,7 @@ pub use bots::{
 pub use data_dir::{DataDirError, Exposed, exposed, is_in_use, refuse_links};
 pub use degradation::DegradationApi;
 pub use deia_archive::Target as RestoreTarget;
-pub use deia_ledger::{NewUser, SentMessage, StartedSession, Submission};
+pub use deia_ledger::{NewUser, SentMessage, StartedSession, Submission, metrics::TurnWaits};
 pub use error::{HiveError, HiveStartError};
 pub use hive::{FrontFactory, Hive, RestartCheck};
 pub use messaging::{MessagesApi, SessionOrigin, SessionsApi};

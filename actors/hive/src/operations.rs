@@ -11,7 +11,10 @@ use std::{
     time::Instant,
 };
 
-use deia_ledger::{Ledger, metrics::StoreMetrics};
+use deia_ledger::{
+    Ledger,
+    metrics::{StoreMetrics, TurnWaits},
+};
 use deia_model::{Event, EventFilter, LastRestart, Page, PageRequest, Principal, Timestamp};
 use deia_supervision::{ArbiterStatus, Tree, TreeStatus};
 pub use parts::PartAction;
@@ -85,6 +88,11 @@ pub(crate) struct OperationNeeds<'a> {
 }
 
 impl OperationsApi {
+    /// Returns the waits of changes for the writer of the store since the start.
+    pub fn waits_for_writer(&self) -> TurnWaits {
+        self.store_metrics.turn_waits()
+    }
+
     fn new(deps: &Deps, needs: OperationNeeds<'_>) -> Self {
         Self {
             settings: deps.settings.clone(),

@@ -24,12 +24,9 @@ pub(crate) use dispatcher::Dispatcher;
 pub(crate) use messages::{ClaimsSettled, PausesChanged, TasksWaiting};
 pub(crate) use subsystem::Scheduling;
 
-use self::{
-    assign::{Ageing, Assignment},
-    lanes::Lanes,
-};
+use self::{assign::Ageing, lanes::Lanes};
 use crate::{
-    config::SchedulerSettings,
+    config::Settings,
     dispatch::{BotAvailable, BotUnavailable, SlotsFreed},
     metrics::SchedulerMetrics,
 };
@@ -47,7 +44,7 @@ const RETRY_ON_FULL_DISK: Duration = Duration::from_secs(1);
 /// Gives ready tasks to bots.
 pub(crate) struct Scheduler {
     ledger: Ledger,
-    settings: SchedulerSettings,
+    settings: Settings,
     lanes: Lanes,
     dispatcher: Arc<Dispatcher>,
     /// Ids of tasks whose claim is being sent to the store.
@@ -64,12 +61,12 @@ pub(crate) struct Scheduler {
 impl Scheduler {
     pub(crate) fn new(
         ledger: Ledger,
-        settings: SchedulerSettings,
+        settings: Settings,
         dispatcher: Arc<Dispatcher>,
         metrics: Arc<SchedulerMetrics>,
     ) -> Self {
         Self {
-            lanes: Lanes::new(settings.window as usize),
+            lanes: Lanes::new(settings.get().scheduler.window as usize),
             ledger,
             settings,
             dispatcher,
@@ -82,19 +79,32 @@ impl Scheduler {
         }
     }
 
+    /// Polls after `scheduler.poll_interval`, and again after the next.
+    fn poll_later(&self, ctx: &mut Context<Self>) {
+        let every = self.settings.get().scheduler.poll_interval;
+        ctx.run_later(every, |this, ctx| {
+            this.poll(ctx);
+            this.poll_later(ctx);
+        });
+    }
+
     /// Assigns as many tasks as possible, and refills lanes that run low.
     fn schedule(&mut self, ctx: &mut Context<Self>) {
         if self.held {
             return;
         }
-        let aged_ms = i64::try_from(self.settings.aged_after.as_millis()).unwrap_or(i64::MAX);
+        let config = self.settings.get();
+        let settings = &config.scheduler;
+        self.lanes.set_window(settings.window as usize);
+        let aged_ms = i64::try_from(settings.aged_after.as_millis()).unwrap_or(i64::MAX);
         let ageing = Ageing {
             before: Timestamp::now().as_millis().saturating_sub(aged_ms),
-            every: self.settings.aged_every,
+            every: settings.aged_every,
         };
+        let max = settings.claim_max as usize;
         loop {
-            let assigned = self.assign(ageing);
-            let full = assigned.len() >= self.settings.claim_max as usize;
+            let assigned = self.dispatcher.table().assign(&mut self.lanes, max, ageing);
+            let full = assigned.len() >= max;
             if !assigned.is_empty() {
                 self.claim(assigned);
             }
@@ -106,12 +116,6 @@ impl Scheduler {
             self.refill(query, ctx);
         }
         self.tell_metrics();
-    }
-
-    fn assign(&mut self, ageing: Ageing) -> Vec<Assignment> {
-        let max = self.settings.claim_max as usize;
-        let table = self.dispatcher.table();
-        table.assign(&mut self.lanes, max, ageing)
     }
 
     fn tell_metrics(&self) {
@@ -228,7 +232,7 @@ impl Actor for Scheduler {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.dispatcher.begin(ctx.handle().recipient());
         self.poll(ctx);
-        ctx.run_interval(self.settings.poll_interval, Self::poll);
+        self.poll_later(ctx);
     }
 }
 

@@ -31,26 +31,31 @@ pub fn store_options(config: &Config) -> SqliteOptions {
         cache_bytes: config.store.cache_bytes.as_u64(),
         node: THE_ONLY_NODE,
         shipping: shipping(config),
-        policy: TaskPolicy {
-            default_max_attempts: config.tasks.default_max_attempts,
-            default_timeout_seconds: config.tasks.default_timeout.as_secs(),
-            poison_after: config.tasks.poison_after,
-            poison_after_hive_deaths: config.tasks.poison_after_hive_deaths,
-            bot_fault_delay: config.tasks.bot_fault_delay,
-            retry: config.tasks.retry,
-            idempotency_retention: config.tasks.idempotency_retention,
-            by_type: by_type(config),
-            max_waiting: config.tasks.max_waiting,
-            per_submitter: config.tasks.per_submitter,
-            max_idempotency_answers: config.tasks.max_idempotency_answers,
-            max_idempotency_bytes: config.tasks.max_idempotency_bytes.as_u64(),
-            max_types: config.tasks.max_types,
-            max_types_external: config.tasks.max_types_external,
-            max_dependents: config.tasks.max_dependents,
-            claim_max_bytes: config.scheduler.claim_max_bytes.as_u64(),
-            retention: config.tasks.retention,
-        },
+        policy: task_policy(config),
         metrics: Arc::default(),
+    }
+}
+
+/// Returns the rules that the store applies to tasks.
+pub(crate) fn task_policy(config: &Config) -> TaskPolicy {
+    TaskPolicy {
+        default_max_attempts: config.tasks.default_max_attempts,
+        default_timeout_seconds: config.tasks.default_timeout.as_secs(),
+        poison_after: config.tasks.poison_after,
+        poison_after_hive_deaths: config.tasks.poison_after_hive_deaths,
+        bot_fault_delay: config.tasks.bot_fault_delay,
+        retry: config.tasks.retry,
+        idempotency_retention: config.tasks.idempotency_retention,
+        by_type: by_type(config),
+        max_waiting: config.tasks.max_waiting,
+        per_submitter: config.tasks.per_submitter,
+        max_idempotency_answers: config.tasks.max_idempotency_answers,
+        max_idempotency_bytes: config.tasks.max_idempotency_bytes.as_u64(),
+        max_types: config.tasks.max_types,
+        max_types_external: config.tasks.max_types_external,
+        max_dependents: config.tasks.max_dependents,
+        claim_max_bytes: config.scheduler.claim_max_bytes.as_u64(),
+        retention: config.tasks.retention,
     }
 }
 

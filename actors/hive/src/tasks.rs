@@ -13,7 +13,7 @@ mod spans;
 use std::sync::Arc;
 
 pub use api::TasksApi;
-use deia_ledger::CommitNotice;
+use deia_ledger::{BoxFuture, CommitNotice, Ledger};
 use deia_model::TaskId;
 pub use output_follower::{OutputFollower, OutputItem, OutputStart};
 pub use queue::QueueApi;
@@ -23,7 +23,9 @@ use self::meter::ThroughputMeter;
 use crate::{
     access::AccessApi,
     bots::Bots,
+    config::Config,
     metrics::FlowMetrics,
+    store_options::task_policy,
     subsystem::{Deps, Subsystem},
     waiters::Waiters,
 };
@@ -31,6 +33,7 @@ use crate::{
 /// The subsystem of tasks. It has no actors: all its data is in the store and in the memory of
 /// bots.
 pub(crate) struct Tasks {
+    ledger: Ledger,
     tasks: TasksApi,
     queue: QueueApi,
     watch: Waiters<TaskId>,
@@ -49,6 +52,7 @@ impl Tasks {
         let (watch, meter) = (Waiters::default(), ThroughputMeter::default());
         let tasks = TasksApi::new(deps, needs, watch.clone());
         Self {
+            ledger: deps.ledger.clone(),
             queue: QueueApi::new(deps, tasks.clone(), meter.clone()),
             tasks,
             watch,
@@ -80,5 +84,17 @@ impl Subsystem for Tasks {
             }));
         self.flow.committed(notices);
         self.meter.committed(notices);
+    }
+
+    fn reconfigure<'a>(
+        &'a self,
+        from: &'a Config,
+        to: &'a Config,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        let (before, policy) = (task_policy(from), task_policy(to));
+        if policy != before {
+            self.ledger.apply_policy(policy);
+        }
+        Box::pin(std::future::ready(Ok(())))
     }
 }

@@ -6,7 +6,9 @@
 mod counter;
 mod histogram;
 mod store;
+mod turns;
 
 pub use counter::Counter;
 pub use histogram::{Histogram, Snapshot};
 pub use store::{StoreMetrics, UNREADABLE_ROWS};
+pub use turns::TurnWaits;

@@ -13,12 +13,12 @@ impl RequestCtx {
         priorities: impl Iterator<Item = Priority>,
     ) -> Result<(), Problem> {
         let least = priorities.max().unwrap_or_default();
-        let overload = &self.state.admission.overload;
-        overload.admit_submission(least, self.contender)
+        let admission = self.state.admission.load();
+        admission.overload.admit_submission(least, self.contender)
     }
 
     /// Writes the metrics of admission under overload.
     pub(crate) fn write_admission(&self, out: &mut Exposition) {
-        self.state.admission.overload.write(out);
+        self.state.admission.load().overload.write(out);
     }
 }

@@ -19,13 +19,15 @@ use crate::http::{
     body::{catalogue::Code, problem::Problem},
     guard::{
         class::{PerClass, RouteClass},
-        overload::Overload,
+        overload::{Overload, StoreWaits},
     },
 };
 
 /// The bulkheads of all classes.
 pub(crate) struct Admission {
-    bulkheads: Option<PerClass<Bulkhead>>,
+    /// True unless every request is admitted.
+    enabled: bool,
+    bulkheads: Arc<PerClass<Bulkhead>>,
     /// Refusal of requests while they wait too long.
     pub(crate) overload: Overload,
     max_waiting: usize,
@@ -52,65 +54,109 @@ impl Drop for Waiting<'_> {
 }
 
 impl Admission {
-    pub(crate) fn new(settings: &AdmissionSettings) -> Self {
-        let permits = |class| match class {
-            RouteClass::Submit => settings.submit,
-            RouteClass::Read => settings.read,
-            RouteClass::Write => settings.write,
-            RouteClass::Stream => settings.stream,
-            RouteClass::Admin => settings.admin,
-        };
+    pub(crate) fn new(settings: &AdmissionSettings, store_waits: StoreWaits) -> Self {
         let bulkhead = |class| Bulkhead {
-            permits: Arc::new(Semaphore::new(permits(class) as usize)),
+            permits: Arc::new(Semaphore::new(permits(settings, class))),
             waiting: AtomicUsize::new(0),
         };
         Self {
-            bulkheads: settings.enabled.then(|| PerClass::new(bulkhead)),
-            overload: Overload::new(&settings.overload),
+            enabled: settings.enabled,
+            bulkheads: Arc::new(PerClass::new(bulkhead)),
+            overload: Overload::new(&settings.overload, store_waits),
             max_waiting: settings.max_waiting as usize,
             max_wait: settings.max_wait,
         }
     }
 
+    /// Returns the same with other settings. Permits that are held stay held: fewer permits
+    /// are there only once enough of them were given back.
+    pub(crate) fn with(&self, before: &AdmissionSettings, now: &AdmissionSettings) -> Self {
+        for class in RouteClass::ALL {
+            let bulkhead = self.bulkheads.get(class);
+            bulkhead.resize(permits(before, class), permits(now, class));
+        }
+        Self {
+            enabled: now.enabled,
+            bulkheads: Arc::clone(&self.bulkheads),
+            overload: self.overload.with(&now.overload),
+            max_waiting: now.max_waiting as usize,
+            max_wait: now.max_wait,
+        }
+    }
+
     /// Waits for a permit of that class. Permits are given out in the order of the
-    /// requests.
+    /// requests. The wait of a request that is never refused for overload is no sign of it.
     ///
     /// # Errors
     /// [`Code::Overloaded`] when too many requests wait already, or this one has waited
     /// too long.
-    pub(crate) async fn enter(&self, class: RouteClass) -> Result<Permit, Problem> {
-        let Some(bulkheads) = &self.bulkheads else {
+    pub(crate) async fn enter(&self, class: RouteClass, is_sign: bool) -> Result<Permit, Problem> {
+        if !self.enabled {
             return Ok(Permit(None));
+        }
+        let bulkhead = self.bulkheads.get(class);
+        let waited = |wait: Duration| {
+            // Permits of streams are held for long at any load.
+            if is_sign && class != RouteClass::Stream {
+                self.overload.waited(class, wait);
+            }
         };
-        let bulkhead = bulkheads.get(class);
         if let Ok(permit) = Arc::clone(&bulkhead.permits).try_acquire_owned() {
-            self.waited(class, Duration::ZERO);
+            waited(Duration::ZERO);
             return Ok(Permit(Some(permit)));
         }
         let begun = Instant::now();
         let waiting = Waiting(&bulkhead.waiting);
         if bulkhead.waiting.fetch_add(1, Ordering::Relaxed) >= self.max_waiting {
-            self.waited(class, self.max_wait);
+            waited(self.max_wait);
             return Err(full(class));
         }
         let permit = Arc::clone(&bulkhead.permits).acquire_owned();
         let permit = tokio::time::timeout(self.max_wait, permit).await;
         drop(waiting);
-        self.waited(class, begun.elapsed());
+        waited(begun.elapsed());
         // The semaphore is never closed.
         match permit {
             Ok(Ok(permit)) => Ok(Permit(Some(permit))),
             _ => Err(full(class)),
         }
     }
+}
 
-    /// Notes a wait for a permit. Those of streams are held for long at any load, so a wait for
-    /// one is no sign of overload.
-    fn waited(&self, class: RouteClass, wait: Duration) {
-        if class != RouteClass::Stream {
-            self.overload.waited(wait);
+impl Bulkhead {
+    /// Adds permits, or takes some away: those that are free at once, the others in the order of
+    /// the requests that wait.
+    fn resize(&self, before: usize, now: usize) {
+        if now >= before {
+            self.permits.add_permits(now - before);
+            return;
+        }
+        let fewer = before - now;
+        let held = fewer - self.permits.forget_permits(fewer);
+        let Ok(held) = u32::try_from(held) else {
+            return;
+        };
+        let permits = Arc::clone(&self.permits);
+        if held > 0 {
+            actix_web::rt::spawn(async move {
+                if let Ok(returned) = permits.acquire_many_owned(held).await {
+                    returned.forget();
+                }
+            });
         }
     }
+}
+
+/// Returns the number of permits of a class.
+fn permits(settings: &AdmissionSettings, class: RouteClass) -> usize {
+    let permits = match class {
+        RouteClass::Submit => settings.submit,
+        RouteClass::Read => settings.read,
+        RouteClass::Write => settings.write,
+        RouteClass::Stream => settings.stream,
+        RouteClass::Admin => settings.admin,
+    };
+    permits as usize
 }
 
 #[cold]
@@ -124,12 +170,16 @@ fn full(class: RouteClass) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use deia_hive::config::OverloadSettings;
+    use deia_hive::{TurnWaits, config::OverloadSettings};
 
     use super::*;
 
     fn admission(enabled: bool) -> Admission {
-        Admission::new(&AdmissionSettings {
+        Admission::new(&settings(enabled), Arc::new(TurnWaits::default))
+    }
+
+    fn settings(enabled: bool) -> AdmissionSettings {
+        AdmissionSettings {
             enabled,
             submit: 1,
             read: 1,
@@ -151,16 +201,18 @@ mod tests {
                 reshuffle_every: Duration::from_secs(3_600),
                 sample_every: 16,
             },
-        })
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn full_bulkhead_and_full_queue_answer_overloaded() {
         let all = admission(true);
-        let first = all.enter(RouteClass::Submit).await.ok().unwrap();
+        let first = all.enter(RouteClass::Submit, true).await.ok().unwrap();
         let begun = tokio::time::Instant::now();
-        let (second, third) =
-            tokio::join!(all.enter(RouteClass::Submit), all.enter(RouteClass::Submit));
+        let (second, third) = tokio::join!(
+            all.enter(RouteClass::Submit, true),
+            all.enter(RouteClass::Submit, true)
+        );
         for refused in [second, third] {
             assert_eq!(refused.err().unwrap().code(), Code::Overloaded);
         }
@@ -170,14 +222,14 @@ mod tests {
             "only one has waited"
         );
         assert!(
-            all.enter(RouteClass::Read).await.is_ok(),
+            all.enter(RouteClass::Read, true).await.is_ok(),
             "other classes have other permits"
         );
         let leaves = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             drop(first);
         };
-        let (fourth, ()) = tokio::join!(all.enter(RouteClass::Submit), leaves);
+        let (fourth, ()) = tokio::join!(all.enter(RouteClass::Submit, true), leaves);
         assert!(fourth.is_ok());
     }
 
@@ -185,9 +237,32 @@ mod tests {
     async fn disabled_admission_admits_everything() {
         let all = admission(false);
         let permits = [
-            all.enter(RouteClass::Read).await,
-            all.enter(RouteClass::Read).await,
+            all.enter(RouteClass::Read, true).await,
+            all.enter(RouteClass::Read, true).await,
         ];
         assert!(permits.iter().all(Result::is_ok));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn permits_that_are_held_count_after_a_change_of_their_number() {
+        let three = AdmissionSettings {
+            submit: 3,
+            ..settings(true)
+        };
+        let before = Admission::new(&three, Arc::new(TurnWaits::default));
+        let submit = async |all: &Admission| all.enter(RouteClass::Submit, true).await.ok();
+        let held = [submit(&before).await, submit(&before).await];
+        assert!(held.iter().all(Option::is_some));
+        // The free permit goes at once, another when it is given back.
+        let after = before.with(&three, &settings(true));
+        assert!(submit(&after).await.is_none(), "two of one are held");
+        let [first, second] = held;
+        drop(first);
+        assert!(submit(&after).await.is_none(), "one of one is held");
+        drop(second);
+        let third = submit(&after).await;
+        assert!(third.is_some());
+        let more = after.with(&settings(true), &three);
+        assert!(submit(&more).await.is_some(), "two more are there");
     }
 }

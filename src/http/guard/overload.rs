@@ -1,9 +1,12 @@
 //! Refusal of requests while they wait too long for their turn: of callers over their share first,
 //! then by tier, then by the hash of the caller.
 //!
-//! The signal is the wait for a turn, not the latency, which also depends on what is asked for:
-//! the wait for a permit of the class, and the wait of the thread that serves the connection.
+//! The signals are waits for a turn, not latencies, which also depend on what is asked for: the
+//! wait of the thread that serves the connection, for all requests; the wait for the writer of the
+//! store, for changes and submissions; and the wait for a permit, for the requests of its class.
+//! Each has a threshold of its own, so that reads that wait for reads cost no submission.
 
+mod gate;
 pub(crate) mod peek;
 pub(crate) mod rank;
 mod shares;
@@ -12,65 +15,54 @@ mod threshold;
 use std::{
     hash::{BuildHasher, Hash, RandomState},
     sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        Arc, Mutex,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
-use deia_hive::config::OverloadSettings;
-use deia_hive::metrics::{Exposition, table as rows};
+use deia_hive::{
+    TurnWaits,
+    config::OverloadSettings,
+    metrics::{Exposition, table as rows},
+};
 use deia_model::Priority;
 use tokio::task::yield_now;
 
 use self::{
-    rank::{RANKS, Rank, Tier},
+    gate::{Gate, Signal},
+    rank::{Rank, Tier},
     shares::Shares,
-    threshold::{OverloadPolicy, Threshold, WindowSeen},
 };
-use crate::http::body::{catalogue::Code, problem::Problem};
+use crate::http::{
+    body::{catalogue::Code, problem::Problem},
+    guard::class::{PerClass, RouteClass},
+};
 
-const NO_LABELS: [&str; 0] = [];
+/// Returns the waits for the writer of the store since the start.
+pub(crate) type StoreWaits = Arc<dyn Fn() -> TurnWaits + Send + Sync>;
 
 /// Admission under overload, for all requests of a server.
-pub(crate) struct Overload(Option<Gate>);
+pub(crate) struct Overload {
+    /// Absent while nothing is refused for overload.
+    gates: Option<Gates>,
+    store_waits: StoreWaits,
+    /// Requests that were refused, since the server started.
+    refused: Arc<AtomicU64>,
+}
 
-struct Gate {
+struct Gates {
     settings: OverloadSettings,
-    policy: OverloadPolicy,
-    /// Number of ranks that are admitted.
-    admitted_ranks: AtomicUsize,
-    counts: Counts,
+    threads: Gate,
+    store: Gate,
+    permits: PerClass<Gate>,
     shares: Shares,
+    /// Requests among which some have the wait of the thread measured.
+    sampled: AtomicU32,
     begun: Instant,
-    /// Time at which the window began, in microseconds since `begun`.
-    window_began: AtomicU64,
-    /// Held by whoever ends a window.
-    turn: Mutex<Turn>,
-    refused: AtomicU64,
-}
-
-/// The counts of the current window.
-struct Counts {
-    by_rank: Box<[AtomicU32]>,
-    requests: AtomicU32,
-    admitted: AtomicU64,
-    waits: Waits,
-    /// Waits of the threads, of which some are measured.
-    lags: Waits,
-}
-
-#[derive(Default)]
-struct Waits {
-    number: AtomicU64,
-    micros: AtomicU64,
-}
-
-/// Values that change with the windows.
-struct Turn {
-    reshuffled: Instant,
-    /// Mean wait of the last window.
-    mean_wait: Duration,
+    /// The waits for the store at the end of the last window.
+    store_waited: Mutex<TurnWaits>,
+    reshuffled: Mutex<Instant>,
 }
 
 /// A caller of one request, as far as its place in the order depends on it.
@@ -82,55 +74,42 @@ pub(crate) struct Contender {
     is_decided: bool,
 }
 
-impl Waits {
-    fn note(&self, wait: Duration) {
-        self.number.fetch_add(1, Relaxed);
-        let micros = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
-        self.micros.fetch_add(micros, Relaxed);
-    }
-
-    /// Returns the mean, and begins again.
-    fn take_mean(&self) -> Duration {
-        let (number, micros) = (self.number.swap(0, Relaxed), self.micros.swap(0, Relaxed));
-        Duration::from_micros(micros.checked_div(number).unwrap_or(0))
-    }
+/// A request for which something is decided.
+#[derive(Clone, Copy)]
+struct Contest {
+    class: RouteClass,
+    rank: Rank,
+    /// True if nothing else is decided about the request later.
+    is_final: bool,
 }
 
 impl Overload {
-    pub(crate) fn new(settings: &OverloadSettings) -> Self {
-        let now = Instant::now();
-        let gate = || Gate {
-            policy: OverloadPolicy {
-                max_mean_wait: settings.max_mean_wait,
-                min_requests: u64::from(settings.min_requests),
-                step_down: settings.step_down,
-                step_up: settings.step_up,
-            },
-            admitted_ranks: AtomicUsize::new(RANKS),
-            counts: Counts {
-                by_rank: (0..RANKS).map(|_| AtomicU32::new(0)).collect(),
-                requests: AtomicU32::new(0),
-                admitted: AtomicU64::new(0),
-                waits: Waits::default(),
-                lags: Waits::default(),
-            },
-            shares: Shares::new(settings.share_slack),
-            begun: now,
-            window_began: AtomicU64::new(0),
-            turn: Mutex::new(Turn {
-                reshuffled: now,
-                mean_wait: Duration::ZERO,
-            }),
-            refused: AtomicU64::new(0),
-            settings: settings.clone(),
-        };
-        Self(settings.enabled.then(gate))
+    pub(crate) fn new(settings: &OverloadSettings, store_waits: StoreWaits) -> Self {
+        Self {
+            gates: settings
+                .enabled
+                .then(|| Gates::new(settings, store_waits())),
+            store_waits,
+            refused: Arc::default(),
+        }
+    }
+
+    /// Returns the same with other settings. It admits and has counted as much as this.
+    pub(crate) fn with(&self, settings: &OverloadSettings) -> Self {
+        let after = Self::new(settings, Arc::clone(&self.store_waits));
+        if let (Some(before), Some(after)) = (&self.gates, &after.gates) {
+            after.go_on_from(before);
+        }
+        Self {
+            refused: Arc::clone(&self.refused),
+            ..after
+        }
     }
 
     /// Notes a request of that caller.
     pub(crate) fn arrived(&self, caller: &impl Hash) -> Contender {
-        match &self.0 {
-            Some(gate) => gate.shares.arrived(caller),
+        match &self.gates {
+            Some(gates) => gates.shares.arrived(caller),
             None => Contender {
                 hash: 0,
                 is_over_share: false,
@@ -141,19 +120,19 @@ impl Overload {
 
     /// Measures the wait of the thread, at some of the requests.
     pub(crate) async fn sample(&self) {
-        let Some(gate) = &self.0 else { return };
-        let number = gate.counts.requests.fetch_add(1, Relaxed);
-        if number % gate.settings.sample_every == 0 {
+        let Some(gates) = &self.gates else { return };
+        let number = gates.sampled.fetch_add(1, Relaxed);
+        if number % gates.settings.sample_every == 0 {
             let begun = Instant::now();
             yield_now().await;
-            gate.counts.lags.note(begun.elapsed());
+            gates.threads.note(begun.elapsed());
         }
     }
 
-    /// Returns true if some requests are refused now.
-    pub(crate) fn refuses_some(&self) -> bool {
-        let gate = self.0.as_ref();
-        gate.is_some_and(|gate| gate.admitted_ranks.load(Relaxed) < RANKS)
+    /// Returns true if some submissions are refused now.
+    pub(crate) fn refuses_submissions(&self) -> bool {
+        let gates = self.gates.as_ref();
+        gates.is_some_and(|gates| gates.of(RouteClass::Submit).any(Gate::refuses_some))
     }
 
     /// Admits a request, or refuses it. A submission whose priority is not known yet is refused
@@ -161,13 +140,21 @@ impl Overload {
     ///
     /// # Errors
     /// [`Code::Overloaded`].
-    pub(crate) fn admit(&self, tier: Option<Tier>, who: Contender) -> Result<(), Problem> {
-        let (Some(gate), Some(tier)) = (&self.0, tier) else {
+    pub(crate) fn admit(
+        &self,
+        class: RouteClass,
+        tier: Option<Tier>,
+        who: Contender,
+    ) -> Result<(), Problem> {
+        let (Some(gates), Some(tier)) = (&self.gates, tier) else {
             return Ok(());
         };
-        gate.end_window_if_due();
-        let is_final = who.is_decided || !matches!(tier, Tier::Submit(_));
-        gate.decide(Rank::new(tier, who.hash, who.is_over_share), is_final)
+        gates.arrived(class, &self.store_waits);
+        self.decide(Contest {
+            class,
+            rank: Rank::new(tier, who.hash, who.is_over_share),
+            is_final: who.is_decided || !matches!(tier, Tier::Submit(_)),
+        })
     }
 
     /// Admits a submission whose least urgent task has that priority, or refuses it.
@@ -175,36 +162,53 @@ impl Overload {
     /// # Errors
     /// [`Code::Overloaded`].
     pub(crate) fn admit_submission(&self, least: Priority, who: Contender) -> Result<(), Problem> {
-        let Some(gate) = self.0.as_ref().filter(|_| !who.is_decided) else {
-            return Ok(());
-        };
-        let rank = Rank::new(Tier::Submit(least), who.hash, who.is_over_share);
-        gate.decide(rank, true)
+        match who.is_decided {
+            true => Ok(()),
+            false => self.decide(Contest {
+                class: RouteClass::Submit,
+                rank: Rank::new(Tier::Submit(least), who.hash, who.is_over_share),
+                is_final: true,
+            }),
+        }
     }
 
     /// Notes the time for which a request waited for a permit of its class.
-    pub(crate) fn waited(&self, wait: Duration) {
-        if let Some(gate) = &self.0 {
-            gate.counts.waits.note(wait);
+    pub(crate) fn waited(&self, class: RouteClass, wait: Duration) {
+        if let Some(gates) = &self.gates {
+            gates.permits.get(class).note(wait);
+        }
+    }
+
+    /// Admits a request, or refuses it. An admission that is not final is not counted.
+    fn decide(&self, contest: Contest) -> Result<(), Problem> {
+        let Some(gates) = &self.gates else {
+            return Ok(());
+        };
+        let rank = contest.rank;
+        let admits = gates.of(contest.class).all(|gate| gate.admits(rank));
+        if contest.is_final || !admits {
+            gates
+                .of(contest.class)
+                .for_each(|gate| gate.decided(rank, admits));
+        }
+        match admits {
+            true => Ok(()),
+            false => {
+                self.refused.fetch_add(1, Relaxed);
+                Err(refused())
+            }
         }
     }
 
     pub(crate) fn write(&self, out: &mut Exposition) {
-        let Some(gate) = &self.0 else { return };
-        let turn = gate.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let ranks = gate.admitted_ranks.load(Relaxed);
-        #[allow(clippy::cast_precision_loss, reason = "a count of at most thousands")]
-        out.number(
-            &rows::HTTP_ADMITTED_SHARE,
-            NO_LABELS,
-            ranks as f64 / RANKS as f64,
-        );
-        out.number(
-            &rows::HTTP_MEAN_WAIT,
-            NO_LABELS,
-            turn.mean_wait.as_secs_f64(),
-        );
-        out.gauge(&rows::HTTP_SHED, gate.refused.load(Relaxed));
+        let Some(gates) = &self.gates else { return };
+        for gate in gates.all() {
+            let signal = gate.signal().as_str();
+            out.number(&rows::HTTP_ADMITTED_SHARE, [signal], gate.admitted_share());
+            let wait = gate.mean_wait().as_secs_f64();
+            out.number(&rows::HTTP_MEAN_WAIT, [signal], wait);
+        }
+        out.gauge(&rows::HTTP_SHED, self.refused.load(Relaxed));
     }
 }
 
@@ -218,72 +222,74 @@ impl Contender {
     }
 }
 
-impl Gate {
-    /// Admits a request of that rank, or refuses it. An admission that is not final is not counted.
-    fn decide(&self, rank: Rank, is_final: bool) -> Result<(), Problem> {
-        let threshold = Threshold::of_ranks(self.admitted_ranks.load(Relaxed));
-        let admits = threshold.admits(rank);
-        if is_final || !admits {
-            if let Some(count) = self.counts.by_rank.get(rank.0) {
-                count.fetch_add(1, Relaxed);
-            }
-            self.counts.admitted.fetch_add(u64::from(admits), Relaxed);
+impl Gates {
+    fn new(settings: &OverloadSettings, store_waited: TurnWaits) -> Self {
+        let now = Instant::now();
+        Self {
+            threads: Gate::new(Signal::Threads),
+            store: Gate::new(Signal::Store),
+            permits: PerClass::new(|class| Gate::new(Signal::Permits(class.as_str()))),
+            shares: Shares::new(settings.share_slack),
+            sampled: AtomicU32::new(0),
+            begun: now,
+            store_waited: Mutex::new(store_waited),
+            reshuffled: Mutex::new(now),
+            settings: settings.clone(),
         }
-        match admits {
-            true => Ok(()),
-            false => {
-                self.refused.fetch_add(1, Relaxed);
-                Err(refused())
+    }
+
+    fn go_on_from(&self, before: &Self) {
+        let pairs = self.all().zip(before.all());
+        pairs.for_each(|(gate, before)| gate.go_on_from(before));
+    }
+
+    /// Returns the gates that requests of a class pass.
+    fn of(&self, class: RouteClass) -> impl Iterator<Item = &Gate> {
+        let changes = matches!(class, RouteClass::Submit | RouteClass::Write);
+        let store = changes.then_some(&self.store);
+        [&self.threads, self.permits.get(class)]
+            .into_iter()
+            .chain(store)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Gate> {
+        [&self.threads, &self.store]
+            .into_iter()
+            .chain(self.permits.iter())
+    }
+
+    /// Counts a request, and ends the windows that are due.
+    fn arrived(&self, class: RouteClass, store_waits: &StoreWaits) {
+        let now = self.begun.elapsed();
+        for gate in self.of(class) {
+            gate.arrived();
+            let least_wait = || match gate.signal() {
+                Signal::Store => self.wait_for_store(store_waits()),
+                Signal::Threads | Signal::Permits(_) => Duration::ZERO,
+            };
+            let has_ended = gate.end_window_if_due(now, &self.settings, least_wait);
+            if has_ended && gate.signal() == Signal::Threads {
+                self.end_shares();
             }
         }
     }
 
-    /// Ends the window if it has lasted long enough, or had enough requests. One with few requests
-    /// goes on while all are admitted: its mean says too little.
-    fn end_window_if_due(&self) {
-        let now = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let lasted = now.saturating_sub(self.window_began.load(Relaxed));
-        let requests = self.counts.requests.load(Relaxed);
-        let is_over = u128::from(lasted) >= self.settings.window.as_micros();
-        let refuses_some = self.admitted_ranks.load(Relaxed) < RANKS;
-        let is_judged = requests >= self.settings.min_requests || refuses_some;
-        if requests < self.settings.window_requests && !(is_over && is_judged) {
-            return;
+    /// Returns the mean wait for the store since the last time.
+    fn wait_for_store(&self, now: TurnWaits) -> Duration {
+        // Held by whoever ends a window of the store.
+        match self.store_waited.try_lock() {
+            Ok(mut before) => std::mem::replace(&mut *before, now).mean_until(&now),
+            Err(_) => Duration::ZERO,
         }
-        // Another request ends it if this is held.
-        let Ok(mut turn) = self.turn.try_lock() else {
-            return;
-        };
-        self.window_began.store(now, Relaxed);
-        let seen = self.counts.take();
-        turn.mean_wait = seen.mean_wait;
-        let before = Threshold::of_ranks(self.admitted_ranks.load(Relaxed));
-        let after = before.next(&seen, &self.policy);
-        self.admitted_ranks.store(after.ranks(), Relaxed);
-        if before == Threshold::ALL && after != before {
-            tracing::warn!(
-                mean_wait_ms = u64::try_from(seen.mean_wait.as_millis()).unwrap_or(u64::MAX),
-                "requests wait too long for their turn; some are refused, callers over their share and lower classes first"
-            );
-        } else if after == Threshold::ALL && after != before {
-            tracing::info!("requests do not wait any more; all are admitted");
-        }
+    }
+
+    fn end_shares(&self) {
         self.shares.end_window();
-        if turn.reshuffled.elapsed() >= self.settings.reshuffle_every {
-            turn.reshuffled = Instant::now();
+        if let Ok(mut reshuffled) = self.reshuffled.try_lock()
+            && reshuffled.elapsed() >= self.settings.reshuffle_every
+        {
+            *reshuffled = Instant::now();
             self.shares.reshuffle();
-        }
-    }
-}
-
-impl Counts {
-    /// Returns the counts, and begins again.
-    fn take(&self) -> WindowSeen {
-        self.requests.store(0, Relaxed);
-        WindowSeen {
-            by_rank: self.by_rank.iter().map(|n| n.swap(0, Relaxed)).collect(),
-            admitted: self.admitted.swap(0, Relaxed),
-            mean_wait: self.waits.take_mean() + self.lags.take_mean(),
         }
     }
 }

@@ -75,29 +75,30 @@ where
     let who = match authenticate(state, request).await {
         Ok(who) => who,
         Err(failure) => {
-            telemetry.charge(state.limits.anonymous(address(request)))?;
+            telemetry.charge(state.limits.load().anonymous(address(request)))?;
             telemetry.failed(&failure);
             return Err(failure.problem);
         }
     };
     telemetry.identified(&who);
-    telemetry.charge(state.limits.principal(policy.class, &who.budget()))?;
+    telemetry.charge(state.limits.load().principal(policy.class, &who.budget()))?;
     authorize(&who, policy.access)?;
     state.hive.access().note_admitted(&who);
     admits(&state.hive, policy)?;
-    let overload = &state.admission.overload;
+    let admission = state.admission.load_full();
+    let overload = &admission.overload;
     overload.sample().await;
     let mut body = body;
     let (mut contender, mut tier) = (overload.arrived(&who.user), policy.tier());
     let mut first = None;
-    if policy.class == RouteClass::Submit && overload.refuses_some() {
+    if policy.class == RouteClass::Submit && overload.refuses_submissions() {
         first = json::arrived(&mut body).await;
         if let Some(priority) = json::whole(request, first.as_ref()).and_then(default_priority) {
             (contender, tier) = (contender.decided(), Some(Tier::Submit(priority)));
         }
     }
-    overload.admit(tier, contender)?;
-    let permit = state.admission.enter(policy.class).await?;
+    overload.admit(policy.class, tier, contender)?;
+    let permit = admission.enter(policy.class, tier.is_some()).await?;
     let who = reauthorize(&state.hive, request, &who, policy.access)?;
     if policy.fails_closed {
         state.hive.audit().admits_changes()?;
@@ -164,7 +165,7 @@ where
 {
     let (state, request) = (telemetry.state, telemetry.request);
     let from = address(request);
-    telemetry.charge(state.limits.probe(from))?;
+    telemetry.charge(state.limits.load().probe(from))?;
     let answer = handler(state.hive.clone()).await?;
     state
         .answers
@@ -179,7 +180,7 @@ pub(crate) fn unreadable(request: &HttpRequest, problem: Problem) -> HttpRespons
     };
     let mut telemetry = RequestTelemetry::probe(&state, RouteId::NONE, request);
     // The budget of the address changes the headers of the answer, not its problem.
-    let _ = telemetry.charge(state.limits.anonymous(address(request)));
+    let _ = telemetry.charge(state.limits.load().anonymous(address(request)));
     finish(telemetry, Err(problem))
 }
 

@@ -55,7 +55,8 @@ pub(crate) async fn authenticate(
     state: &ServerState,
     request: &HttpRequest,
 ) -> Result<Principal, RejectedCaller> {
-    principal(&state.hive, &state.limits, request, address(request)).await
+    let limits = state.limits.load_full();
+    principal(&state.hive, &limits, request, address(request)).await
 }
 
 /// Refuses a caller who lacks the permission of a route.

@@ -46,6 +46,18 @@ fn api() -> Api {
     }
 }
 
+/// Makes parts of the server anew whenever their settings change.
+async fn follow_settings(state: Arc<ServerState>) {
+    let mut changes = state.hive.settings().changes();
+    loop {
+        let now = changes.borrow_and_update().config.clone();
+        state.adopt(now);
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Owns the running server.
 struct Front {
     state: Arc<ServerState>,
@@ -81,7 +93,8 @@ impl Actor for Front {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        context.run_interval(FORGET_EVERY, |front, _| front.state.limits.forget());
+        context.run_interval(FORGET_EVERY, |front, _| front.state.limits.load().forget());
+        context.spawn(wrap_future(follow_settings(Arc::clone(&self.state))));
         if let Some(tls) = self.tls.clone() {
             context.run_interval(tls.look_every(), move |_, _| tls.look());
         }

@@ -1,6 +1,9 @@
 //! Metrics, traces and logs of a request, from its head to its answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use actix_web::{HttpRequest, http::StatusCode};
 use deia_hive::{
@@ -175,7 +178,7 @@ impl<'a> RequestTelemetry<'a> {
         let (method, path) = (self.request.method(), self.request.path());
         let status = status.as_u16();
         self.record(status, request_id, took);
-        if self.state.access_log {
+        if self.state.access_log.load(Relaxed) {
             let peer = self.request.peer_addr().map(|peer| peer.ip().to_string());
             let trace_id = self.trace.map(|trace| trace.trace());
             let route = self.state.metrics.template(self.route);

@@ -55,12 +55,16 @@ struct Broken {
 }
 
 impl Broken {
-    fn make(app: &TestApp) -> Self {
+    async fn make(app: &TestApp) -> Self {
         let entries = app.data_dir().join("audit/tile/entries");
         let broken = Self {
             partials: entries.join("000.p"),
             aside: entries.join("aside"),
         };
+        app.until("the trail has its first entries", async |_| {
+            broken.partials.is_dir()
+        })
+        .await;
         std::fs::rename(&broken.partials, &broken.aside).unwrap();
         std::fs::write(&broken.partials, "").unwrap();
         broken
@@ -97,7 +101,7 @@ async fn start() -> TestApp {
 #[actix_rt::test]
 async fn routes_that_are_refused_while_the_trail_cannot_be_written() {
     let mut app = start().await;
-    let broken = Broken::make(&app);
+    let broken = Broken::make(&app).await;
     until_closed(&app).await;
     let mut closed = Vec::new();
     let mut open = 0;
@@ -220,7 +224,7 @@ async fn send(app: &TestApp, method: &Method, path: &str, body: &Value) -> crate
 async fn privileged_changes_wait_for_the_trail_and_tasks_do_not() {
     let mut app = start().await;
     let scene = set_up(&app).await;
-    let broken = Broken::make(&app);
+    let broken = Broken::make(&app).await;
     until_closed(&app).await;
 
     let before = lists(&app).await;

@@ -162,7 +162,7 @@ impl Launcher {
     fn running(&self, name: &BotName, managed: &Managed) -> Running {
         let gauges = self.deps.registry.gauges(name);
         let waited = self.replacing.get(name).map(Instant::elapsed);
-        let limit = self.deps.config.bots.replace_drain;
+        let limit = self.deps.config().bots.replace_drain;
         Running {
             generation: managed.generation,
             draining: gauges.draining(),
@@ -177,7 +177,7 @@ impl Launcher {
         if !self.replacing.contains_key(name) {
             tracing::info!(bot = %name, "the bot finishes its running tasks and is then replaced");
             self.replacing.insert(name.clone(), Instant::now());
-            ctx.run_later(self.deps.config.bots.replace_drain, Self::compare);
+            ctx.run_later(self.deps.config().bots.replace_drain, Self::compare);
         }
         self.drain(name, ctx);
     }
@@ -249,12 +249,28 @@ impl Launcher {
         ctx.spawn(working.into_actor(self).map(|(name, started), this, ctx| {
             this.busy.remove(&name);
             if !started {
-                let rest = this.deps.config.bots.start_again_after;
+                let rest = this.deps.config().bots.start_again_after;
                 this.resting.insert(name, Instant::now() + rest);
             }
             // The wanted state may have changed meanwhile.
             this.compare(ctx);
         }));
+    }
+
+    /// Compares after `bots.compare_every`, and again after the next.
+    fn compare_later(&self, ctx: &mut Context<Self>) {
+        ctx.run_later(self.deps.config().bots.compare_every, |this, ctx| {
+            this.compare(ctx);
+            this.compare_later(ctx);
+        });
+    }
+
+    /// Looks for fallbacks after `bots.fallback_every`, and again after the next.
+    fn look_for_fallbacks_later(&self, ctx: &mut Context<Self>) {
+        ctx.run_later(self.deps.config().bots.fallback_every, |this, ctx| {
+            this.look_for_fallbacks(ctx);
+            this.look_for_fallbacks_later(ctx);
+        });
     }
 }
 
@@ -271,14 +287,11 @@ impl Actor for Launcher {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.follow(ctx);
-        ctx.run_interval(self.deps.config.bots.compare_every, Self::compare);
+        self.compare_later(ctx);
         // A launcher that was restarted tells the scheduler again.
         let in_use = self.deps.fallbacks.get();
         let in_use = in_use.values().map(|out| out.fallback.clone());
         self.deps.bot_reads.fallbacks(in_use.collect());
-        ctx.run_interval(
-            self.deps.config.bots.fallback_every,
-            Self::look_for_fallbacks,
-        );
+        self.look_for_fallbacks_later(ctx);
     }
 }

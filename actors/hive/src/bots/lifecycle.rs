@@ -32,7 +32,7 @@ use super::{
     service::Services,
 };
 use crate::{
-    config::Config,
+    config::{Config, Settings},
     dispatch::{BotReads, CapacityReports},
     secrets::SecretResolver,
 };
@@ -40,7 +40,7 @@ use crate::{
 /// The parts that the launcher and every bot work with.
 #[derive(Clone)]
 pub(crate) struct LauncherDeps {
-    pub(crate) config: Arc<Config>,
+    pub(crate) settings: Settings,
     pub(crate) ledger: Ledger,
     /// Recipients of the bots' capacity reports.
     pub(crate) capacity_reports: CapacityReports,
@@ -57,6 +57,13 @@ pub(crate) struct LauncherDeps {
     /// The bots whose fallback bots are in use.
     pub(super) fallbacks: FallbacksInUse,
     pub(crate) clerk: Clerk,
+}
+
+impl LauncherDeps {
+    /// Returns the settings in force. A bot keeps those with which its incarnation began.
+    pub(super) fn config(&self) -> Arc<Config> {
+        self.settings.get()
+    }
 }
 
 /// The started bots, kept where a new launcher finds them.
@@ -99,9 +106,10 @@ pub(super) async fn start_bot(deps: &LauncherDeps, mut record: BotRecord) -> boo
     let gauges = deps.registry.gauges(&record.name);
     let was_suspended = gauges.is_suspended();
     gauges.launched();
+    let config = deps.config();
     let log = BotLog::open(
-        deps.config.bot_log_path(&record.name),
-        deps.config.bots.log_max_bytes.as_u64(),
+        config.bot_log_path(&record.name),
+        config.bots.log_max_bytes.as_u64(),
     );
     let (spec, handle) = bot_child(deps, record, &log);
     let managed = Managed {
@@ -140,7 +148,7 @@ pub(super) async fn start_bot(deps: &LauncherDeps, mut record: BotRecord) -> boo
 /// Gives the bot another port if something else listens at its own. A store that cannot take the
 /// change keeps no bot from starting.
 async fn settle_port(deps: &LauncherDeps, record: &mut BotRecord) {
-    match ports::settle(&deps.ledger, &deps.config, record).await {
+    match ports::settle(&deps.ledger, &deps.config(), record).await {
         Ok(port) => {
             if let Some(warning) = port.warning() {
                 tracing::warn!(bot = %record.name, warning, "the port of a bot is in use");
@@ -171,7 +179,7 @@ async fn remove_child(deps: &LauncherDeps, name: &BotName) -> bool {
 /// Ends the bot's attempts, then the bot. Returns `false` if the bot is down but still in the tree:
 /// it comes back with its supervisor.
 pub(super) async fn stop_bot(deps: &LauncherDeps, name: &BotName, managed: &Managed) -> bool {
-    let limits = deps.config.stop_limits();
+    let limits = deps.config().stop_limits();
     let (done, stopped) = oneshot::channel();
     // A bot that is down has no attempts and would not answer.
     let is_told = deps.registry.snapshot(name).up && managed.handle.tell(StopAll(done)).is_ok();
@@ -204,8 +212,8 @@ fn bot_child(
     record: &BotRecord,
     log: &BotLog,
 ) -> (ChildSpec, Handle<BotActor>) {
-    let restart = deps.config.bots.restart;
-    let stops_within = deps.config.stop_limits().bot;
+    let config = deps.config();
+    let (restart, stops_within) = (config.bots.restart, config.stop_limits().bot);
     let seed = Seed {
         record: Arc::new(record.clone()),
         log: log.clone(),
@@ -261,8 +269,9 @@ async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartErro
         settled.map_err(StartError::failed)?;
     }
     let prober = prober(&deps, &record);
+    let config = deps.config();
     let executor = executors.make(IncarnationParts {
-        config: deps.config.clone(),
+        config: config.clone(),
         hive_id: deps.ledger.hive_id(),
         ledger: deps.ledger.clone(),
         secrets: deps.secrets.clone(),
@@ -275,7 +284,8 @@ async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartErro
         incarnation,
         hive_stops: deps.managed.stopping_flag(),
     });
-    let (fault, pause) = (deps.config.bots.fault, deps.config.bots.pause);
+    let bots = &config.bots;
+    let (fault, pause) = (bots.fault, bots.pause);
     Ok(BotActor::new(BotParts {
         name: record.name.clone(),
         incarnation,
@@ -293,7 +303,7 @@ async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartErro
             default: pause.default,
             max: pause.max,
         },
-        circuit_policy: CircuitPolicy::of(&deps.config.bots.circuit),
+        circuit_policy: CircuitPolicy::of(&bots.circuit),
         fault_policy: FaultPolicy {
             min: fault.min,
             max: fault.max,
@@ -310,7 +320,7 @@ fn prober(deps: &LauncherDeps, record: &BotRecord) -> Option<Prober> {
             bot: record.name.clone(),
             port: record.port,
             hive_id: deps.ledger.hive_id(),
-            work_dir: deps.config.bot_work_dir(&record.name),
+            work_dir: deps.config().bot_work_dir(&record.name),
             reaper: deps.reaper.clone(),
         },
     })

@@ -12,29 +12,33 @@ use super::{
     meters::OverLimit,
     registry::{BotGauges, BotRegistry},
 };
-use crate::{bots::attempt::StopCause, host::families};
+use crate::{bots::attempt::StopCause, config::Settings, host::families};
 
 /// Measures the programs of all bots, and ends attempts that are over a limit.
 pub(crate) struct Measurer {
     registry: BotRegistry,
     managed: ManagedBots,
-    every: Duration,
+    settings: Settings,
 }
 
 impl Measurer {
-    pub(crate) fn new(registry: BotRegistry, managed: ManagedBots, every: Duration) -> Self {
+    pub(crate) fn new(registry: BotRegistry, managed: ManagedBots, settings: Settings) -> Self {
         Self {
             registry,
             managed,
-            every,
+            settings,
         }
+    }
+
+    fn every(&self) -> Duration {
+        self.settings.get().bots.measure_every
     }
 
     /// Measures all programs, and again after the interval. Measurements do not overlap.
     fn measure(&mut self, ctx: &mut Context<Self>) {
         let bots = self.registry.with_programs();
         if bots.is_empty() {
-            ctx.run_later(self.every, Self::measure);
+            ctx.run_later(self.every(), Self::measure);
             return;
         }
         let measuring = tokio::task::spawn_blocking(move || read_all(&bots));
@@ -42,7 +46,7 @@ impl Measurer {
             for (bot, over) in over.unwrap_or_default() {
                 this.end(&bot, over);
             }
-            ctx.run_later(this.every, Self::measure);
+            ctx.run_later(this.every(), Self::measure);
         }));
     }
 
@@ -102,6 +106,6 @@ impl Actor for Measurer {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_later(self.every, Self::measure);
+        ctx.run_later(self.every(), Self::measure);
     }
 }

@@ -142,7 +142,7 @@ fn launcher_deps(
     outputs: &Outputs,
 ) -> LauncherDeps {
     LauncherDeps {
-        config: deps.settings.get(),
+        settings: deps.settings.clone(),
         ledger: deps.ledger.clone(),
         capacity_reports: needs.capacity_reports,
         bot_reads: needs.bot_reads,
@@ -165,9 +165,9 @@ fn launcher_deps(
 
 fn measurer(deps: &LauncherDeps) -> ChildSpec {
     let (registry, managed) = (deps.registry.clone(), deps.managed.clone());
-    let every = deps.config.bots.measure_every;
+    let settings = deps.settings.clone();
     let (spec, _) = child("measurer", move || {
-        let built = Measurer::new(registry.clone(), managed.clone(), every);
+        let built = Measurer::new(registry.clone(), managed.clone(), settings.clone());
         async move { Ok::<_, StartError>(built) }
     });
     spec

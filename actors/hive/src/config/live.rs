@@ -8,30 +8,51 @@ use tokio::sync::watch;
 use super::{Config, ConfigError, differences::changes, provenance::is_within};
 
 /// Keys that take effect as soon as they are in force, and groups of them: each is read at
-/// every use. Any other key is read at a start, and takes effect at the next one.
+/// every use, or its user follows the changes. A bot keeps the settings that it began with. Any
+/// other key is read at a start of the hive, and takes effect at the next one.
 const LIVE: &[&str] = &[
     "alerts",
+    "audit.api_calls",
+    "audit.api_sample",
     "audit.fail_closed_after",
     "audit.retention",
     "audit.seal_every",
-    "audit.api_calls",
-    "audit.api_sample",
     "audit.verify_max_entries",
     "auth.max_keys",
+    "auth.max_rotation_overlap",
     "auth.max_users",
+    "auth.rotation_overlap",
     "auth.sessions.lifetime",
     "auth.sessions.max",
     "auth.sessions.max_per_user",
     "auth.token_key_lifetime",
     "bots.allow_networks",
     "bots.allow_ports",
+    "bots.circuit",
+    "bots.compare_every",
     "bots.degraded_for",
+    "bots.fallback_every",
+    "bots.fault",
     "bots.first_port",
+    "bots.http",
     "bots.last_port",
+    "bots.llm",
     "bots.log_answer_max_bytes",
+    "bots.log_max_bytes",
+    "bots.measure_every",
+    "bots.pause",
+    "bots.remote",
+    "bots.replace_drain",
+    "bots.restart",
+    "bots.start_again_after",
+    "bots.term_grace",
+    "bots.worker",
     "degradation",
     "events.max_bytes",
     "events.retention",
+    "limits",
+    "logging.access",
+    "logging.filter",
     "messaging",
     "recovery.alert_after",
     "recovery.drill_every",
@@ -40,21 +61,17 @@ const LIVE: &[&str] = &[
     "recovery.ship_every",
     "recovery.snapshot_every",
     "recovery.snapshot_log_bytes",
+    "scheduler",
     "secrets.max",
     "secrets.max_bytes",
-    "server.admission.shed_retry_after",
+    "server.admission",
+    "server.drain_timeout",
+    "server.max_wait",
     "server.probe_timeout",
     "server.public_url",
     "settings",
     "stream",
-    "tasks.max_batch",
-    "tasks.max_content_bytes",
-    "tasks.max_dependencies",
-    "tasks.max_metadata_bytes",
-    "tasks.max_outputs_bytes",
-    "tasks.max_timeout",
-    "tasks.retry_after",
-    "tasks.types",
+    "tasks",
     "telemetry.metrics_max_bots",
     "telemetry.metrics_timeout",
     "webhooks.allow_http",
@@ -172,8 +189,9 @@ pub(crate) fn merge(before: &Config, loaded: &Config) -> Result<Merged, ConfigEr
     let (live, others): (Vec<_>, Vec<_>) = found
         .into_iter()
         .partition(|change| TakesEffect::of(&change.key) == TakesEffect::Live);
-    for change in &live {
-        let pointer = format!("/{}", change.key.replace('.', "/"));
+    // Each group as a whole: a map in it may have more entries, or fewer.
+    for key in LIVE {
+        let pointer = format!("/{}", key.replace('.', "/"));
         let from = loaded.pointer(&pointer);
         if let (Some(to), Some(from)) = (merged.pointer_mut(&pointer), from) {
             *to = from.clone();
@@ -214,20 +232,31 @@ mod tests {
     }
 
     #[test]
+    fn entries_of_a_map_come_and_go() {
+        let with_a = config(&[("tasks.by_type", "{a: {max_attempts: 7}}")]);
+        let with_b = config(&[("tasks.by_type", "{b: {max_attempts: 7}}")]);
+        let merged = merge(&with_a, &with_b).unwrap();
+        assert!(!merged.changes.is_empty());
+        assert_eq!(merged.config.tasks.by_type, with_b.tasks.by_type);
+        let merged = merge(&with_b, &config(&[])).unwrap();
+        assert!(merged.config.tasks.by_type.is_empty());
+    }
+
+    #[test]
     fn live_keys_are_merged_and_the_others_named() {
         let before = config(&[]);
         let loaded = config(&[
             ("secrets.max", "7"),
             ("tasks.types", "[a, b]"),
-            ("server.max_wait", "1s"),
+            ("server.keep_alive", "1s"),
         ]);
         let merged = merge(&before, &loaded).unwrap();
         let keys: Vec<_> = merged.changes.iter().map(|it| it.key.as_str()).collect();
         assert_eq!(keys, ["secrets.max", "tasks.types"]);
-        assert_eq!(merged.at_restart, ["server.max_wait"]);
+        assert_eq!(merged.at_restart, ["server.keep_alive"]);
         let now = &merged.config;
         assert_eq!((now.secrets.max, now.tasks.types.len()), (7, 2));
-        assert_eq!(now.server.max_wait, before.server.max_wait);
+        assert_eq!(now.server.keep_alive, before.server.keep_alive);
         let again = merge(now, &loaded).unwrap();
         assert!(again.changes.is_empty(), "{again:?}");
     }

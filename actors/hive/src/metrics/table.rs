@@ -67,10 +67,10 @@ metrics! {
             "Requests that are being handled";
         HTTP_PROBLEMS = Counter "deia_http_problems_total" ["code"]
             "Requests that were refused or failed, by the code in the catalogue of errors";
-        HTTP_ADMITTED_SHARE = Gauge "deia_http_admitted_ranks_ratio" []
-            "Share of the ranks of requests that are admitted: 1 unless requests wait too long";
-        HTTP_MEAN_WAIT = Gauge "deia_http_mean_wait_seconds" []
-            "Mean wait of requests for their turn in the last window (server.admission.overload)";
+        HTTP_ADMITTED_SHARE = Gauge "deia_http_admitted_ranks_ratio" ["waits_for"]
+            "Share of the ranks of requests that are admitted, by what requests wait for: 1 unless they wait too long";
+        HTTP_MEAN_WAIT = Gauge "deia_http_mean_wait_seconds" ["waits_for"]
+            "Mean wait of requests for their turn in the last window, by what they wait for (server.admission.overload)";
         HTTP_SHED = Counter "deia_http_shed_total" []
             "Requests that were refused because requests wait too long";
     }

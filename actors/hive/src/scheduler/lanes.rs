@@ -47,6 +47,12 @@ impl Lanes {
         }
     }
 
+    /// Sets the number of tasks that each lane holds at most. A lane with more has them assigned
+    /// first.
+    pub(super) fn set_window(&mut self, window: usize) {
+        self.window = window;
+    }
+
     /// Adds a task that became ready. A task behind a full window is left to the store.
     pub(super) fn push(&mut self, task: ReadyTask) {
         let (entry, window) = (Entry::of(&task), self.window);

@@ -24,7 +24,7 @@ impl Scheduling {
         let counters = Arc::<SchedulerMetrics>::default();
         let dispatcher = Arc::new(Dispatcher::new(counters.clone()));
         deps.ledger.dispatch_to(dispatcher.clone());
-        let (ledger, settings) = (deps.ledger.clone(), deps.settings.get().scheduler.clone());
+        let (ledger, settings) = (deps.ledger.clone(), deps.settings.clone());
         let (metrics, delivers) = (counters.clone(), dispatcher.clone());
         let (spec, scheduler) = child("scheduler", move || {
             let built = Scheduler::new(

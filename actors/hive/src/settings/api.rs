@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, Notify, watch};
 use super::{metrics::SettingsMetrics, source::SettingsSource, start::Resolved, state::Book};
 use crate::{
     access::AccessApi,
-    config::Settings,
+    config::{InForce, Settings},
     lifecycle::Lifecycle,
     mode::CurrentLevel,
     subsystem::{Deps, Subsystem},
@@ -149,6 +149,11 @@ impl SettingsApi {
     #[cfg(test)]
     pub(super) fn apply_also_to(&self, parts: Vec<Arc<dyn Subsystem>>) {
         *self.0.more.lock().unwrap() = parts;
+    }
+
+    /// Returns a receiver that is notified whenever the settings in force change.
+    pub fn changes(&self) -> watch::Receiver<InForce> {
+        self.0.settings.changes()
     }
 
     /// Returns the number of the version in force.

@@ -4,7 +4,10 @@ use std::time::Instant;
 
 use deia_model::AttemptEnd;
 
-use super::{Counter, Histogram};
+use super::{
+    Counter, Histogram,
+    turns::{TurnWaits, Turns},
+};
 use crate::{Command, HeldAck, Reply, ReportAck, StoreError};
 
 /// Rows of the stores of this process that could not be decoded.
@@ -24,6 +27,7 @@ pub struct StoreMetrics {
     /// Commands that failed otherwise.
     pub failed: Counter,
     waiting: Counter,
+    turns: Turns,
     /// Commands in one commit.
     pub group: Histogram,
     /// Durations of commits.
@@ -57,6 +61,7 @@ impl Default for StoreMetrics {
             busy: Counter::new(),
             failed: Counter::new(),
             waiting: Counter::new(),
+            turns: Turns::default(),
             group: Histogram::of_counts(),
             commit: Histogram::of_durations(),
             wal_pages: Counter::new(),
@@ -92,6 +97,16 @@ impl StoreMetrics {
     /// Counts commands that the writer took, or that found the queue full.
     pub fn unqueued(&self, commands: usize) {
         self.waiting.sub(commands as u64);
+    }
+
+    /// Notes that the writer took a group, whose commands were queued at these times.
+    pub fn gathered(&self, queued_at: impl Iterator<Item = Instant>) {
+        self.turns.gathered(queued_at, self.waiting() > 0);
+    }
+
+    /// Returns the waits of commands for their turn.
+    pub fn turn_waits(&self) -> TurnWaits {
+        self.turns.get()
     }
 
     /// Counts a committed group, and its duration.

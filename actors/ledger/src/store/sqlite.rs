@@ -65,6 +65,7 @@ mod writer;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError, mpsc},
+    time::Instant,
 };
 
 use arc_swap::ArcSwapOption;
@@ -85,7 +86,7 @@ use self::{
 use crate::{
     AccessReads, BotReads, BoxFuture, Cancelling, Command, CommandLog, CommitListener,
     DirectDispatch, HeldAttempt, Prunable, QueuePosition, ReadyLane, ReadyQuery, ReadyTask, Reply,
-    SchedulerReads, StoreError, StoredSecret, TaskCompletion, TaskReads,
+    SchedulerReads, StoreError, StoredSecret, TaskCompletion, TaskPolicy, TaskReads,
 };
 
 /// The hive's data in one SQLite file.
@@ -130,6 +131,7 @@ impl SqliteStore {
         metrics.queued();
         let job = Job {
             command,
+            queued_at: Instant::now(),
             deferrable,
             answer: Answer::to(answer),
         };
@@ -217,6 +219,10 @@ impl CommandLog for SqliteStore {
     fn dispatch_to(&self, direct: Arc<dyn DirectDispatch>) {
         // Only the first counts: a store serves one hive.
         let _ = self.shared.direct.set(direct);
+    }
+
+    fn apply_policy(&self, policy: TaskPolicy) {
+        self.shared.policy.store(Arc::new(policy));
     }
 
     fn hive_id(&self) -> String {
@@ -334,7 +340,7 @@ impl SchedulerReads for SqliteStore {
     }
 
     fn prunable(&self, from: i64) -> BoxFuture<'_, Result<Prunable, StoreError>> {
-        let retention = self.options.policy.retention;
+        let retention = self.shared.policy.load().retention;
         self.internal_readers
             .read(move |db| prune::prunable(db, &retention, from))
     }

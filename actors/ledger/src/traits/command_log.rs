@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{BoxFuture, StoreError};
-use crate::{Command, CommitNotice, DirectDispatch, Reply};
+use crate::{Command, CommitNotice, DirectDispatch, Reply, TaskPolicy};
 
 /// A callback that receives the changes of each commit. It must not block.
 pub type CommitListener = Arc<dyn Fn(&[CommitNotice]) + Send + Sync>;
@@ -37,6 +37,9 @@ pub trait CommandLog: Send + Sync + 'static {
 
     /// Asks `direct` for a slot when a task is submitted that may start at once.
     fn dispatch_to(&self, direct: Arc<dyn DirectDispatch>);
+
+    /// Has these rules apply to the commands that follow.
+    fn apply_policy(&self, policy: TaskPolicy);
 
     /// Returns the id of the data that the store holds; it is kept through restarts.
     fn hive_id(&self) -> String;

@@ -1,5 +1,10 @@
 use super::*;
 
+/// Nothing waits for the store.
+fn no_waits() -> StoreWaits {
+    Arc::new(TurnWaits::default)
+}
+
 fn settings() -> OverloadSettings {
     OverloadSettings {
         enabled: true,
@@ -26,10 +31,10 @@ async fn window(overload: &Overload, wait: Duration) -> [usize; 2] {
         let who = overload.arrived(&["greedy", "modest"][caller]);
         let tier = Some(Tier::Submit(Priority::P0));
         let passes = overload
-            .admit(tier, who)
+            .admit(RouteClass::Submit, tier, who)
             .and_then(|()| overload.admit_submission(Priority::P2, who));
         if passes.is_ok() {
-            overload.waited(wait);
+            overload.waited(RouteClass::Submit, wait);
             admitted[caller] += 1;
         }
     }
@@ -38,7 +43,7 @@ async fn window(overload: &Overload, wait: Duration) -> [usize; 2] {
 
 #[tokio::test]
 async fn caller_over_its_share_is_refused_first_and_admitted_again_when_nobody_waits() {
-    let overload = Overload::new(&settings());
+    let overload = Overload::new(&settings(), no_waits());
     let long = Duration::from_secs(50);
     assert_eq!(window(&overload, Duration::ZERO).await, [90, 11]);
     let (mut wait, mut least) = (long, 90);
@@ -59,22 +64,106 @@ async fn caller_over_its_share_is_refused_first_and_admitted_again_when_nobody_w
 
 #[tokio::test]
 async fn requests_without_a_tier_are_admitted_whatever_waits() {
-    let overload = Overload::new(&settings());
+    let overload = Overload::new(&settings(), no_waits());
     for _ in 0..200 {
         window(&overload, Duration::from_secs(1_000)).await;
     }
     let who = overload.arrived(&"modest");
-    assert!(overload.admit(None, who).is_ok());
-    let refused = overload.admit(Some(Tier::Wait), who).err().unwrap();
-    assert_eq!(refused.code(), Code::Overloaded);
+    assert!(overload.admit(RouteClass::Submit, None, who).is_ok());
+    let tier = Some(Tier::Submit(Priority::P3));
+    let refused = overload.admit(RouteClass::Submit, tier, who.decided());
+    assert_eq!(refused.err().unwrap().code(), Code::Overloaded);
+}
+
+/// Has a window of requests of a class wait that long for a permit. Returns the number of those
+/// admitted.
+fn window_of(overload: &Overload, (class, tier): (RouteClass, Tier), wait: Duration) -> usize {
+    let mut admitted = 0;
+    for n in 0..101 {
+        let who = overload.arrived(&n).decided();
+        if overload.admit(class, Some(tier), who).is_ok() {
+            overload.waited(class, wait);
+            admitted += 1;
+        }
+    }
+    admitted
+}
+
+const READS: (RouteClass, Tier) = (RouteClass::Read, Tier::Read);
+const CHANGES: (RouteClass, Tier) = (RouteClass::Write, Tier::Change);
+const SUBMISSIONS: (RouteClass, Tier) = (RouteClass::Submit, Tier::Submit(Priority::P3));
+
+#[test]
+fn reads_that_wait_for_permits_cost_no_submission() {
+    let overload = Overload::new(&settings(), no_waits());
+    for _ in 0..100 {
+        window_of(&overload, READS, Duration::from_secs(50));
+        assert_eq!(window_of(&overload, SUBMISSIONS, Duration::ZERO), 101);
+    }
+    assert!(window_of(&overload, READS, Duration::ZERO) < 50);
+}
+
+#[test]
+fn few_submissions_that_wait_are_seen_among_many_reads_that_do_not() {
+    let overload = Overload::new(&settings(), no_waits());
+    for _ in 0..20 {
+        for _ in 0..10 {
+            window_of(&overload, READS, Duration::ZERO);
+        }
+        window_of(&overload, SUBMISSIONS, Duration::from_secs(50));
+    }
+    assert!(window_of(&overload, SUBMISSIONS, Duration::ZERO) < 80);
+    assert_eq!(window_of(&overload, READS, Duration::ZERO), 101);
+}
+
+#[test]
+fn waits_for_the_store_cost_submissions_then_changes_and_no_read() {
+    let waits = Arc::new(Mutex::new(TurnWaits::default()));
+    let read = Arc::clone(&waits);
+    let overload = Overload::new(&settings(), Arc::new(move || *read.lock().unwrap()));
+    let windows = |count: usize| {
+        for _ in 0..count {
+            let mut waits = waits.lock().unwrap();
+            waits.commands += 100;
+            waits.micros += 100 * 50_000_000;
+            drop(waits);
+            window_of(&overload, SUBMISSIONS, Duration::ZERO);
+            window_of(&overload, CHANGES, Duration::ZERO);
+        }
+    };
+    windows(10);
+    assert!(window_of(&overload, SUBMISSIONS, Duration::ZERO) < 80);
+    assert_eq!(window_of(&overload, CHANGES, Duration::ZERO), 101);
+    windows(100);
+    assert!(window_of(&overload, CHANGES, Duration::ZERO) < 80);
+    assert_eq!(window_of(&overload, READS, Duration::ZERO), 101);
+}
+
+#[test]
+fn other_settings_do_not_open_the_flood() {
+    let overload = Overload::new(&settings(), no_waits());
+    for _ in 0..50 {
+        window_of(&overload, SUBMISSIONS, Duration::from_secs(50));
+    }
+    let before = window_of(&overload, SUBMISSIONS, Duration::from_secs(50));
+    let refused = overload.refused.load(Relaxed);
+    assert!(before < 50 && refused > 0);
+    let after = overload.with(&OverloadSettings {
+        step_up: 0.02,
+        ..settings()
+    });
+    assert_eq!(after.refused.load(Relaxed), refused);
+    let admitted = window_of(&after, SUBMISSIONS, Duration::from_secs(50));
+    assert!(admitted <= before + 10, "{before} then {admitted}");
 }
 
 #[tokio::test]
 async fn disabled_gate_admits_everything() {
-    let overload = Overload::new(&OverloadSettings {
+    let disabled = OverloadSettings {
         enabled: false,
         ..settings()
-    });
+    };
+    let overload = Overload::new(&disabled, no_waits());
     for _ in 0..10 {
         assert_eq!(
             window(&overload, Duration::from_secs(1_000)).await,

@@ -29,7 +29,7 @@ impl Launcher {
         if self.backed.is_empty() && before.is_empty() {
             return;
         }
-        let failing_after = self.deps.config.bots.fault.failing_after;
+        let failing_after = self.deps.config().bots.fault.failing_after;
         let seen = |it: &Backed| {
             let seen = self.deps.registry.snapshot(&it.bot);
             reason(it.desired, &seen, failing_after)

@@ -77,9 +77,9 @@ fn change_that_is_not_possible_changes_nothing() {
 #[test]
 fn reload_applies_all_or_nothing() {
     with_site(&limit(5), &[], async |site| {
-        site.write("secrets: {max: 6}\nserver: {max_wait: 7s}\n");
+        site.write("secrets: {max: 6}\nserver: {keep_alive: 7s}\n");
         let check = site.hive.settings().check_reload().await.unwrap();
-        assert!(check.differs && check.at_restart == ["server.max_wait"]);
+        assert!(check.differs && check.at_restart == ["server.keep_alive"]);
         let refused = site.reload(ReloadSettings::default()).await.unwrap_err();
         assert!(
             matches!(refused, HiveError::RestartNeeded(_)),
@@ -97,7 +97,7 @@ fn reload_applies_all_or_nothing() {
             ..ReloadSettings::default()
         };
         let done = site.reload(rest).await.unwrap();
-        assert!(done.applied && done.at_restart == ["server.max_wait"]);
+        assert!(done.applied && done.at_restart == ["server.keep_alive"]);
         assert_eq!(site.secrets_max(), 6);
         // Keys that wait for a start do not keep others from changing.
         site.set("secrets.max_bytes", json!("32KiB")).await.unwrap();
@@ -113,10 +113,10 @@ fn reload_applies_all_or_nothing() {
         }
         assert_eq!(site.secrets_max(), 6);
         let site = {
-            site.write("secrets: {max: 6}\nserver: {max_wait: 7s}\n");
+            site.write("secrets: {max: 6}\nserver: {keep_alive: 7s}\n");
             site.start_again().await
         };
-        assert_eq!(site.hive.config().server.max_wait, Duration::from_secs(7));
+        assert_eq!(site.hive.config().server.keep_alive, Duration::from_secs(7));
         assert_eq!(site.hive.config().secrets.max_bytes.as_u64(), 32 << 10);
         site
     });

@@ -66,7 +66,7 @@ const FILES: &[&str] = &[
     "bots: {first_port: 8600, last_port: 9700}\n",
     "bots: {first_port: 9700, last_port: 8600}\n",
     "secrets: {max: 9}\nserver: {workers: 3}\n",
-    "server: {max_wait: 3s}\n",
+    "server: {keep_alive: 3s}\n",
     "secrets: {mox: 9}\n",
     "secrets: [\n",
 ];

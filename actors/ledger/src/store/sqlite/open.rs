@@ -105,7 +105,7 @@ impl SqliteStore {
             opened => opened,
         }
         .map_err(file_error)?;
-        let shared = Shared::default();
+        let shared = Shared::new(options.policy.clone());
         if let Ok(anchor) = Anchor::at(&path) {
             let _ = shared.anchor.set(anchor);
         }

@@ -18,9 +18,10 @@ use std::{
         atomic::{AtomicU32, Ordering},
         mpsc,
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use deia_model::TaskType;
 use rusqlite::Connection;
 
@@ -51,6 +52,7 @@ const IDLE_AFTER: Duration = Duration::from_millis(50);
 /// A command and the caller who waits for its answer.
 pub(super) struct Job {
     pub(super) command: Command,
+    pub(super) queued_at: Instant,
     /// True if the command is kept until there is space on a full disk.
     pub(super) deferrable: bool,
     /// Answers the caller once the command is on disk or refused.
@@ -58,22 +60,35 @@ pub(super) struct Job {
 }
 
 /// State that a writer shares with its store.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Shared {
     /// Receivers of the notices of each commit.
     pub(super) sinks: Arc<Mutex<Vec<CommitListener>>>,
     /// Asked for a slot when a task is submitted.
     pub(super) direct: Arc<OnceLock<Arc<dyn DirectDispatch>>>,
+    /// The rules in force, which may change between two groups of commands.
+    pub(super) policy: Arc<ArcSwap<TaskPolicy>>,
     /// The file, as first opened.
     pub(super) anchor: Arc<OnceLock<Anchor>>,
     /// Reason why this process must not write the file any more.
     pub(super) untrusted: Arc<OnceLock<String>>,
 }
 
+impl Shared {
+    pub(super) fn new(policy: TaskPolicy) -> Self {
+        Self {
+            sinks: Arc::default(),
+            direct: Arc::default(),
+            policy: Arc::new(ArcSwap::from_pointee(policy)),
+            anchor: Arc::default(),
+            untrusted: Arc::default(),
+        }
+    }
+}
+
 pub(super) struct Writer {
     db: Connection,
     dir: PathBuf,
-    policy: TaskPolicy,
     node: u32,
     /// The task types that have counters.
     types: HashSet<TaskType>,
@@ -125,7 +140,6 @@ impl Writer {
             types,
             reserve: Reserve::open(&dir, options.reserve_bytes),
             dir,
-            policy: options.policy.clone(),
             node: options.node,
             group_commit_max: options.group_commit_max,
             shared,
@@ -248,6 +262,7 @@ impl Writer {
             next = queue.try_recv().ok();
         }
         self.metrics.unqueued(group.len());
+        self.metrics.gathered(group.iter().map(|job| job.queued_at));
         group
     }
 

@@ -262,15 +262,10 @@ impl Writer {
 
     fn apply_all(&mut self, commands: &[&Command]) -> Result<(Replies, AfterCommit), Failure> {
         let direct = self.shared.direct.get().map(AsRef::as_ref);
+        let policy = self.shared.policy.load();
         let now = Timestamp::now();
-        let mut tx = Tx::new(
-            &self.db,
-            (&self.policy, self.node),
-            &mut self.types,
-            direct,
-            now,
-        )
-        .map_err(Failure::Whole)?;
+        let mut tx = Tx::new(&self.db, (&policy, self.node), &mut self.types, direct, now)
+            .map_err(Failure::Whole)?;
         let mut outcomes = Vec::with_capacity(commands.len());
         for (place, command) in commands.iter().enumerate() {
             // A panic is an error of its command; the transaction is rolled back.
