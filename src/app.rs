@@ -326,8 +326,9 @@ async fn run(
 /// Accepts requests for a restart if a check by the binary succeeds.
 fn allow_restart(hive: &Hive, (restart, socket): (Arc<Restart>, Arc<TcpListener>)) {
     let data_dir = restart::absolute(&hive.config().data_dir);
-    let limit = hive.config().server.restart_check_timeout;
+    let settings = hive.settings().changes();
     hive.allow_restart(Arc::new(move || {
+        let limit = settings.borrow().config.server.restart_check_timeout;
         restart.check(&Running {
             data_dir: &data_dir,
             socket: &socket,

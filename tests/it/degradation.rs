@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::TestApp;
 
 /// Settings under which no signal trips, and all are judged often.
-const CALM: &[&str] = &[
+pub(crate) const CALM: &[&str] = &[
     "bots.seed=[]",
     "degradation.enabled=true",
     "degradation.sample_every=50ms",

@@ -3,6 +3,7 @@
 
 mod file;
 mod live;
+mod sick;
 
 use std::path::{Path, PathBuf};
 

@@ -25,8 +25,9 @@ pub(crate) struct Statistics {
 
 impl Statistics {
     pub(crate) fn declare(deps: &Deps, tree: &mut TreeBuilder) -> Self {
-        let kept = deps.settings.get().events.statistics_retention;
-        let (spec, bell) = declare_follower(deps, move || StatisticsFollower::new(kept));
+        let settings = deps.settings.clone();
+        let (spec, bell) =
+            declare_follower(deps, move || StatisticsFollower::new(settings.clone()));
         tree.service(spec.feature(Feature::Analytics.as_str()));
         Self { bell }
     }

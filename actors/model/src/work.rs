@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BotName, FailureClass, LeaseToken, Priority, TaskId, TaskStatus, TaskType, Timestamp, Violation,
+    BotName, FailureClass, LeaseToken, Priority, SessionId, TaskId, TaskStatus, TaskType,
+    Timestamp, Violation,
 };
 
 /// A request for tasks.
@@ -98,6 +99,9 @@ pub struct LeasedTask {
     /// Interval in which heartbeats are expected, in seconds. After three without one the
     /// lease ends.
     pub heartbeat_seconds: u64,
+    /// The session that the task belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SessionId>,
     /// W3C trace context of the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,

@@ -138,7 +138,7 @@ impl Bulkhead {
         };
         let permits = Arc::clone(&self.permits);
         if held > 0 {
-            actix_web::rt::spawn(async move {
+            tokio::spawn(async move {
                 if let Ok(returned) = permits.acquire_many_owned(held).await {
                     returned.forget();
                 }

@@ -261,8 +261,9 @@ impl Gates {
     /// Counts a request, and ends the windows that are due.
     fn arrived(&self, class: RouteClass, store_waits: &StoreWaits) {
         let now = self.begun.elapsed();
-        for gate in self.of(class) {
-            gate.arrived();
+        self.of(class).for_each(Gate::arrived);
+        // A gate of another class opens again too, although none of its requests comes.
+        for gate in self.all() {
             let least_wait = || match gate.signal() {
                 Signal::Store => self.wait_for_store(store_waits()),
                 Signal::Threads | Signal::Permits(_) => Duration::ZERO,

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Site;
+use crate::support::TestApp;
 
 impl Site {
     async fn set(&self, key: &str, value: Value) {
@@ -44,21 +45,22 @@ async fn admission_takes_effect_at_once() {
     let site = Site::start("limits: {enabled: false}\n").await;
     site.set("server.admission.max_waiting", json!(0)).await;
     site.set("server.admission.stream", json!(1)).await;
-    // The settings are in force once one of two streams is refused.
-    let one_of_two_is_refused = async |app: &crate::support::TestApp| {
-        let path = "/api/v1/events/stream";
-        let first = app.client_get(&app.admin, path).await;
-        let second = app.client_get(&app.admin, path).await;
-        let statuses = [first.status().as_u16(), second.status().as_u16()];
-        assert!(statuses[0] == 200, "{statuses:?}");
-        statuses[1] == 503
+    let task = json!({"type": "nobody-takes-it", "content": ""});
+    let task = site.app.submit(&task).await;
+    let path = format!("/api/v1/tasks/{task}/result?wait_ms=200");
+    // Two wait for the same result, of which one is one too many.
+    let refused = async |app: &TestApp| {
+        let both = tokio::join!(app.get(&path), app.get(&path));
+        let refused = [both.0.status, both.1.status];
+        refused.iter().filter(|status| **status == 503).count()
     };
     site.app
-        .until("one of two streams is refused", one_of_two_is_refused)
+        .until("one is refused", async |app| refused(app).await == 1)
         .await;
     site.set("server.admission.enabled", json!(false)).await;
-    let both = async |app: &crate::support::TestApp| !one_of_two_is_refused(app).await;
-    site.app.until("both streams are admitted", both).await;
+    site.app
+        .until("both are admitted", async |app| refused(app).await == 0)
+        .await;
 }
 
 #[actix_rt::test]
@@ -86,7 +88,7 @@ async fn rules_for_tasks_take_effect_at_once() {
     site.app
         .get(&waiting)
         .await
-        .refuses(400, "invalid_parameter");
+        .refuses(422, "invalid_parameter");
 }
 
 #[actix_rt::test]
@@ -104,8 +106,8 @@ async fn filter_of_the_log_takes_effect_at_once_and_a_wrong_one_is_refused() {
         .await;
     site.app
         .until("requests are logged at debug", async |app| {
-            app.get("/api/v1/queue/status").await.is(200);
-            app.log().contains("/api/v1/queue/status")
+            app.get("/api/v1/queue").await.is(200);
+            app.log().contains("/api/v1/queue")
         })
         .await;
     let wrong = json!({"value": "deia=loud"});

@@ -1,11 +1,13 @@
 //! Counts events of tasks.
 
-use std::{num::NonZero, time::Duration};
+use std::num::NonZero;
 
 use deia_ledger::{
     BoxFuture, Effect, EventCounts, EventsPage, Follower, FollowerName, Ledger, StoreError, hour_of,
 };
 use deia_model::Position;
+
+use crate::config::Settings;
 
 /// Maximum number of events that are counted at once. Nothing of an event is kept in memory, so
 /// that this is only a matter of how long one read takes: some milliseconds. Fixed: bounds one
@@ -14,13 +16,12 @@ const PAGE_EVENTS: NonZero<u32> = NonZero::<u32>::MIN.saturating_add(19_999);
 
 /// Counts events of tasks by hour, type and bot.
 pub(crate) struct StatisticsFollower {
-    /// Time for which the statistics are kept.
-    retention: Duration,
+    settings: Settings,
 }
 
 impl StatisticsFollower {
-    pub(crate) fn new(retention: Duration) -> Self {
-        Self { retention }
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self { settings }
     }
 }
 
@@ -39,7 +40,8 @@ impl Follower for StatisticsFollower {
         let Some(newest_at) = counts.newest_at() else {
             return Vec::new();
         };
-        let kept = u32::try_from(self.retention.as_secs() / 3_600).unwrap_or(u32::MAX);
+        let retention = self.settings.get().events.statistics_retention;
+        let kept = u32::try_from(retention.as_secs() / 3_600).unwrap_or(u32::MAX);
         vec![Effect::Statistics {
             rows: counts.into_rows(),
             keep_from: hour_of(newest_at).saturating_sub(kept),

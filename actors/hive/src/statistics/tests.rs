@@ -1,9 +1,6 @@
 //! Tests of the statistics against the flow that commits report: two views of one queue.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex};
 
 use deia_ledger::{
     Apply, AttemptReport, Claim, ClaimTasks, CommitNotice, Effect, FinishAttempts, Follower,
@@ -13,6 +10,7 @@ use deia_ledger::{
 use deia_model::{AttemptEnd, LeaseToken, NewTask, Role, TaskId};
 
 use super::StatisticsFollower;
+use crate::config::{Config, Settings};
 
 async fn submit(ledger: &Ledger) -> TaskId {
     let submit = Submit {
@@ -48,7 +46,7 @@ async fn counted(ledger: &Ledger) -> StatisticsRow {
     let start = ledger.cursor(StatisticsFollower::NAME).await.unwrap();
     let page = StatisticsFollower::read(ledger, start).await.unwrap();
     let mut sum = StatisticsRow::default();
-    let mut statistics = StatisticsFollower::new(Duration::from_secs(3_600));
+    let mut statistics = StatisticsFollower::new(Settings::new(Config::defaults().unwrap()));
     for effect in statistics.plan(page.events) {
         let Effect::Statistics { rows, .. } = effect else {
             panic!("{effect:?}");

@@ -21,11 +21,11 @@ fn settings() -> OverloadSettings {
     }
 }
 
-/// Lets a window of requests of two callers pass, each of which waits that long. Returns the
-/// number of those admitted of each caller.
-async fn window(overload: &Overload, wait: Duration) -> [usize; 2] {
+/// Lets a window of requests of two callers pass, of which the server takes that many at once: all
+/// others that are admitted wait. Returns the number of those admitted of each caller.
+async fn window(overload: &Overload, takes: usize) -> [usize; 2] {
     let mut admitted = [0; 2];
-    for n in 0..101 {
+    for n in 0..100 {
         let caller = usize::from(n % 10 == 0);
         overload.sample().await;
         let who = overload.arrived(&["greedy", "modest"][caller]);
@@ -34,7 +34,11 @@ async fn window(overload: &Overload, wait: Duration) -> [usize; 2] {
             .admit(RouteClass::Submit, tier, who)
             .and_then(|()| overload.admit_submission(Priority::P2, who));
         if passes.is_ok() {
-            overload.waited(RouteClass::Submit, wait);
+            let waits = admitted[0] + admitted[1] >= takes;
+            overload.waited(
+                RouteClass::Submit,
+                Duration::from_secs(150) * u32::from(waits),
+            );
             admitted[caller] += 1;
         }
     }
@@ -44,29 +48,25 @@ async fn window(overload: &Overload, wait: Duration) -> [usize; 2] {
 #[tokio::test]
 async fn caller_over_its_share_is_refused_first_and_admitted_again_when_nobody_waits() {
     let overload = Overload::new(&settings(), no_waits());
-    let long = Duration::from_secs(50);
-    assert_eq!(window(&overload, Duration::ZERO).await, [90, 11]);
-    let (mut wait, mut least) = (long, 90);
+    assert_eq!(window(&overload, 100).await, [90, 10]);
+    let mut least = 90;
     for _ in 0..20 {
-        let [of_greedy, of_modest] = window(&overload, wait).await;
-        // The first request of a window may count as over the share.
-        assert!(of_modest >= 10, "within its share: {of_modest}");
+        let [of_greedy, of_modest] = window(&overload, 80).await;
+        assert_eq!(of_modest, 10, "it is within its share");
         least = least.min(of_greedy);
-        // More than the server takes wait.
-        wait = if of_greedy > 80 { long } else { Duration::ZERO };
     }
     assert!(least < 80, "{least}");
     for _ in 0..5 {
-        window(&overload, Duration::ZERO).await;
+        window(&overload, 100).await;
     }
-    assert_eq!(window(&overload, Duration::ZERO).await, [90, 11]);
+    assert_eq!(window(&overload, 100).await, [90, 10]);
 }
 
 #[tokio::test]
 async fn requests_without_a_tier_are_admitted_whatever_waits() {
     let overload = Overload::new(&settings(), no_waits());
     for _ in 0..200 {
-        window(&overload, Duration::from_secs(1_000)).await;
+        window(&overload, 0).await;
     }
     let who = overload.arrived(&"modest");
     assert!(overload.admit(RouteClass::Submit, None, who).is_ok());
@@ -122,21 +122,27 @@ fn waits_for_the_store_cost_submissions_then_changes_and_no_read() {
     let read = Arc::clone(&waits);
     let overload = Overload::new(&settings(), Arc::new(move || *read.lock().unwrap()));
     let windows = |count: usize| {
+        let mut last = [0; 3];
         for _ in 0..count {
             let mut waits = waits.lock().unwrap();
             waits.commands += 100;
             waits.micros += 100 * 50_000_000;
             drop(waits);
-            window_of(&overload, SUBMISSIONS, Duration::ZERO);
-            window_of(&overload, CHANGES, Duration::ZERO);
+            let mut admitted = [0; 3];
+            for n in 0..102 {
+                let kind = n % 3;
+                let (class, tier) = [SUBMISSIONS, CHANGES, READS][kind];
+                let who = overload.arrived(&n).decided();
+                admitted[kind] += usize::from(overload.admit(class, Some(tier), who).is_ok());
+            }
+            last = admitted;
         }
+        last
     };
-    windows(10);
-    assert!(window_of(&overload, SUBMISSIONS, Duration::ZERO) < 80);
-    assert_eq!(window_of(&overload, CHANGES, Duration::ZERO), 101);
-    windows(100);
-    assert!(window_of(&overload, CHANGES, Duration::ZERO) < 80);
-    assert_eq!(window_of(&overload, READS, Duration::ZERO), 101);
+    let [submissions, changes, reads] = windows(10);
+    assert!(submissions < 25 && changes == 34 && reads == 34);
+    let [submissions, changes, reads] = windows(100);
+    assert!(submissions < 5 && changes < 25 && reads == 34);
 }
 
 #[test]
@@ -165,9 +171,6 @@ async fn disabled_gate_admits_everything() {
     };
     let overload = Overload::new(&disabled, no_waits());
     for _ in 0..10 {
-        assert_eq!(
-            window(&overload, Duration::from_secs(1_000)).await,
-            [90, 11]
-        );
+        assert_eq!(window(&overload, 0).await, [90, 10]);
     }
 }

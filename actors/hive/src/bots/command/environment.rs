@@ -34,6 +34,9 @@ pub(super) fn environment(
     set("DEIA_PRIORITY", format!("P{}", task.priority.rank()));
     let (name, value) = metadata.variable();
     set(name, value);
+    if let Some(session) = task.session_id {
+        set("DEIA_SESSION_ID", session.to_string());
+    }
     if let Some(traceparent) = &task.traceparent {
         set("TRACEPARENT", traceparent.clone());
     }

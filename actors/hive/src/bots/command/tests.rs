@@ -93,6 +93,9 @@ impl Setup {
     }
 }
 
+/// The session of that task.
+const SESSION: &str = "session_01h455vb4pex5vsknk084sn02q";
+
 pub(crate) fn claimed(content: &str) -> ClaimedTask {
     let task = Task {
         priority: Priority::P1,
@@ -103,6 +106,7 @@ pub(crate) fn claimed(content: &str) -> ClaimedTask {
         started_at: Some(Timestamp::now()),
         attempt: 2,
         failures: 1,
+        session_id: Some(SESSION.parse().unwrap()),
         traceparent: Some("00-1-2-01".into()),
         ..Task::sample()
     };
@@ -166,6 +170,7 @@ async fn environment_has_the_documented_variables_only() {
             "DEIA_PRIORITY",
             "DEIA_PROGRESS_FD",
             "DEIA_RUN_ID",
+            "DEIA_SESSION_ID",
             "DEIA_TASK_ID",
             "DEIA_TASK_METADATA",
             "DEIA_TASK_TYPE",
@@ -181,6 +186,7 @@ async fn environment_has_the_documented_variables_only() {
         "DEIA_PRIORITY=P1",
         "DEIA_TASK_METADATA={\"k\":\"v\"}",
         "DEIA_TASK_TYPE=general",
+        &format!("DEIA_SESSION_ID={SESSION}"),
         "TOKEN=t 1",
         "TRACEPARENT=00-1-2-01",
         &format!("DEIA_HIVE_ID={}", setup.cx.hive_id),

@@ -180,6 +180,7 @@ fn leased(task: &Task, lease: LeaseToken, heartbeat: Duration) -> LeasedTask {
         timeout_seconds: task.timeout_seconds,
         deadline_at: started.plus_millis(task.timeout_seconds.saturating_mul(1_000)),
         heartbeat_seconds: heartbeat.as_secs(),
+        session_id: task.session_id,
         traceparent: task.traceparent.clone(),
     }
 }

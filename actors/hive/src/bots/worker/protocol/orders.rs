@@ -1,7 +1,7 @@
 //! Messages to a program.
 
 use deia_ledger::ClaimedTask;
-use deia_model::{TaskId, Timestamp};
+use deia_model::{SessionId, TaskId, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -37,6 +37,8 @@ enum Wire<'a> {
         priority: String,
         deadline_at: Timestamp,
         timeout_seconds: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session_id: Option<SessionId>,
         #[serde(skip_serializing_if = "Option::is_none")]
         traceparent: Option<&'a str>,
     },
@@ -79,6 +81,7 @@ impl Order {
                     priority: format!("P{}", task.priority.rank()),
                     deadline_at: *deadline_at,
                     timeout_seconds: task.timeout_seconds,
+                    session_id: task.session_id,
                     traceparent: task.traceparent.as_deref(),
                 }
             }
@@ -104,6 +107,7 @@ mod tests {
     #[test]
     fn orders_are_one_line_each() {
         let claimed = claimed("two\nlines");
+        let session = claimed.task.session_id;
         let (id, attempt) = (claimed.task.id, claimed.task.attempt);
         let key = AttemptKey {
             task: id,
@@ -124,6 +128,7 @@ mod tests {
             (&task["id"], &task["attempt"]),
             (&json!(id), &json!(attempt))
         );
+        assert_eq!(task["session_id"], json!(session));
         assert_eq!(task["content"], "two\nlines");
         assert_eq!(task["deadline_at"], "1970-01-01T00:00:01.000Z");
         assert_eq!(
