@@ -53,6 +53,17 @@ impl SlowDisk {
     }
 }
 
+/// Returns the disk, or says that the test is skipped.
+fn disk(dir: &Path) -> Option<SlowDisk> {
+    let disk = SlowDisk::build(dir);
+    if disk.is_none() {
+        let must = std::env::var("DEIA_TEST_SLOW_DISK").is_ok_and(|it| it == "must");
+        assert!(!must, "the library that delays syncs cannot be built");
+        eprintln!("skipped: there is no compiler of C for the library that delays syncs");
+    }
+    disk
+}
+
 /// The answers to submissions of some callers.
 #[derive(Default)]
 struct Answered {
@@ -103,12 +114,7 @@ async fn admitted_share(app: &TestApp) -> f64 {
 #[actix_rt::test]
 async fn slow_disk_is_answered_with_503_and_nothing_acknowledged_is_lost() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(disk) = SlowDisk::build(dir.path()) else {
-        let must = std::env::var("DEIA_TEST_SLOW_DISK").is_ok_and(|it| it == "must");
-        assert!(!must, "the library that delays syncs cannot be built");
-        eprintln!("skipped: there is no compiler of C for the library that delays syncs");
-        return;
-    };
+    let Some(disk) = disk(dir.path()) else { return };
     let data_dir = dir.path().join("data");
     let mut server = command(
         &data_dir,
@@ -165,5 +171,48 @@ async fn slow_disk_is_answered_with_503_and_nothing_acknowledged_is_lost() {
             .is(200)
             .body;
         assert!(known["status"].is_string(), "{known:#}");
+    }
+}
+
+#[actix_rt::test]
+async fn hung_disk_is_told_by_the_probe_while_reads_go_on_and_nothing_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = disk(dir.path()) else { return };
+    let data_dir = dir.path().join("data");
+    let mut server = command(&data_dir, &["bots.seed=[]", "server.probe_timeout=500ms"]);
+    disk.slow_down(&mut server);
+    let mut app = TestApp::try_start(server, &data_dir).await.unwrap();
+    let before = app.submit(&task("before")).await;
+    app.get("/livez").await.is(200);
+
+    disk.set(Duration::from_secs(3_600));
+    let submitted = app.submit(&task("while it hangs"));
+    let meanwhile = async {
+        app.until("the probe tells", async |app| {
+            app.get("/livez").await.status == 503
+        })
+        .await;
+        for path in [
+            &format!("/api/v1/tasks/{before}"),
+            "/api/v1/tasks",
+            "/api/v1/bots",
+            "/api/v1/events",
+            "/metrics",
+        ] {
+            app.get(path).await.is(200);
+        }
+        let health = app.get("/api/v1/system/health").await.is(200).body;
+        assert_eq!(health["healthy"], false, "{health:#}");
+        disk.set(Duration::ZERO);
+    };
+    let (late, ()) = tokio::join!(submitted, meanwhile);
+    app.until("the hive is well", async |app| {
+        app.get("/livez").await.status == 200
+    })
+    .await;
+    app.kill_9();
+    let app = TestApp::start_in(&data_dir, &["bots.seed=[]"]).await;
+    for id in [before, late] {
+        app.get(&format!("/api/v1/tasks/{id}")).await.is(200);
     }
 }

@@ -96,8 +96,7 @@ impl Admission {
         }
         let bulkhead = self.bulkheads.get(class);
         let waited = |wait: Duration| {
-            // Permits of streams are held for long at any load.
-            if is_sign && class != RouteClass::Stream {
+            if is_sign {
                 self.overload.waited(class, wait);
             }
         };

@@ -39,6 +39,10 @@ use crate::http::{
     guard::class::{PerClass, RouteClass},
 };
 
+/// Classes whose waits for permits are a sign of overload: streams hold theirs for long at any load,
+/// and administration is never refused.
+const MEASURED: [RouteClass; 3] = [RouteClass::Submit, RouteClass::Read, RouteClass::Write];
+
 /// Returns the waits for the writer of the store since the start.
 pub(crate) type StoreWaits = Arc<dyn Fn() -> TurnWaits + Send + Sync>;
 
@@ -174,7 +178,7 @@ impl Overload {
 
     /// Notes the time for which a request waited for a permit of its class.
     pub(crate) fn waited(&self, class: RouteClass, wait: Duration) {
-        if let Some(gates) = &self.gates {
+        if let Some(gates) = self.gates.as_ref().filter(|_| MEASURED.contains(&class)) {
             gates.permits.get(class).note(wait);
         }
     }
@@ -253,9 +257,8 @@ impl Gates {
     }
 
     fn all(&self) -> impl Iterator<Item = &Gate> {
-        [&self.threads, &self.store]
-            .into_iter()
-            .chain(self.permits.iter())
+        let permits = MEASURED.iter().map(|class| self.permits.get(*class));
+        [&self.threads, &self.store].into_iter().chain(permits)
     }
 
     /// Counts a request, and ends the windows that are due.

@@ -7,18 +7,26 @@
 #include <time.h>
 #include <unistd.h>
 
-static void delay(void) {
+static long told(void) {
     const char *path = getenv("SLOW_SYNC_FILE");
     int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     char text[16] = {0};
     if (file < 0)
-        return;
-    if (read(file, text, sizeof text - 1) > 0) {
-        long ms = atol(text);
-        struct timespec time = {ms / 1000, (ms % 1000) * 1000000};
-        nanosleep(&time, NULL);
-    }
+        return 0;
+    long ms = read(file, text, sizeof text - 1) > 0 ? atol(text) : 0;
     close(file);
+    return ms;
+}
+
+/* Sleeps in steps, so that a disk that hangs can come back. */
+static void delay(void) {
+    const long step = 20;
+    for (long slept = 0, ms; (ms = told()) > slept;) {
+        long rest = ms - slept < step ? ms - slept : step;
+        struct timespec time = {0, rest * 1000000};
+        nanosleep(&time, NULL);
+        slept += rest;
+    }
 }
 
 int fsync(int file) {

@@ -242,7 +242,14 @@ impl Place {
             Version::V2 => ("memory.current", "memory.max", "inactive_file"),
         };
         let used_bytes = number(&dir.join(used))?.ok_or(Unknown::Unreadable)?;
-        let limit_bytes = number(&dir.join(limit))?.filter(|limit| *limit < NO_LIMIT);
+        let hard = number(&dir.join(limit))?.filter(|limit| *limit < NO_LIMIT);
+        // Beyond it the group is slowed down and its memory taken back: a limit as well. Older
+        // kernels, and version 1, do not have it.
+        let soft = match self.version {
+            Version::V1 => None,
+            Version::V2 => number(&dir.join("memory.high")).unwrap_or(None),
+        };
+        let limit_bytes = hard.into_iter().chain(soft).min();
         let stat = fs::read_to_string(dir.join("memory.stat")).unwrap_or_default();
         let inactive = stat.lines().find_map(|line| {
             let (name, value) = line.split_once(' ')?;

@@ -235,3 +235,19 @@ fn controller_that_ends_above_the_group_still_limits_it() {
     assert_eq!(limit, Ok(Some(8_000)));
     assert_eq!(cgroup.pids(), Err(Unknown::Absent));
 }
+
+#[test]
+fn limit_beyond_which_a_group_is_slowed_down_counts() {
+    for (high, limit) in [("6000", 6_000), ("max", 8_000), ("9000", 8_000)] {
+        let machine = Machine::new("0::/deia\n", &format!("{ROOT_MOUNT}{V2_MOUNT}")).files(
+            "/sys/fs/cgroup/deia",
+            &[
+                ("memory.current", "3000"),
+                ("memory.max", "8000"),
+                ("memory.high", high),
+            ],
+        );
+        let memory = machine.cgroup().memory();
+        assert_eq!(memory.map(|memory| memory.limit_bytes), Ok(Some(limit)));
+    }
+}
