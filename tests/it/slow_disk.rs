@@ -186,7 +186,8 @@ async fn hung_disk_is_told_by_the_probe_while_reads_go_on_and_nothing_is_lost() 
     app.get("/livez").await.is(200);
 
     disk.set(Duration::from_secs(3_600));
-    let submitted = app.submit(&task("while it hangs"));
+    let hanging = task("while it hangs");
+    let submitted = app.submit(&hanging);
     let meanwhile = async {
         app.until("the probe tells", async |app| {
             app.get("/livez").await.status == 503

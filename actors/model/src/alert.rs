@@ -54,6 +54,8 @@ alert_names! {
     WebhookFailing = "webhook_failing" Warning,
     /// An endpoint was disabled because its deliveries failed or it was too far behind.
     WebhookDisabled = "webhook_disabled" Critical,
+    /// Tasks have waited for a bot for long.
+    TasksWaiting = "tasks_waiting" Warning,
     /// Settings were taken back because the hive was in trouble or nobody confirmed them.
     SettingsTakenBack = "settings_taken_back" Warning,
 }
@@ -82,7 +84,7 @@ pub struct Alert {
     #[schema(value_type = String, example = "alert_01h455vb4pex5vsknk084sn02q")]
     pub id: AlertId,
     /// Kind of the condition: `bot_failing`, `bot_stalled`, `disk_filling`,
-    /// `features_shed`, `follower_lagging`, `webhook_failing`, `webhook_disabled`, and others to come.
+    /// `features_shed`, `follower_lagging`, `tasks_waiting`, `webhook_failing`, `webhook_disabled`, and others.
     #[schema(example = "bot_failing")]
     pub name: String,
     /// The part of the hive that the condition is about.

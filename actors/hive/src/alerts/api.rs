@@ -78,6 +78,7 @@ impl AlertsApi {
         let config = self.settings.get();
         let bots = self.bots.list().await?;
         let followers = self.ledger.followers().await?;
+        let queue = self.ledger.queue().await?;
         let troubled_webhooks = self.ledger.troubled_webhooks().await?;
         let webhooks: Vec<_> = troubled_webhooks.into_iter().map(|it| it.webhook).collect();
         let disk = disk_of(config.clone()).await?;
@@ -96,6 +97,7 @@ impl AlertsApi {
             now: Timestamp::now(),
             mode: &self.level.get(),
             disk_percent: disk.map_or(0.0, |disk| disk.used_percent()),
+            lanes: &queue.lanes,
             hive: &self.ledger.hive_id(),
         };
         Ok(conditions(&observed, limits(&config)))
@@ -134,6 +136,7 @@ fn limits(config: &Config) -> Limits {
         webhook_failing: config.webhooks.warn_after,
         disk_percent: settings.disk_percent,
         follower_lag: settings.follower_lag,
+        oldest_queued: settings.oldest_queued,
         archive_lag: config.recovery.alert_after,
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use deia_ledger::FollowerState;
 use deia_model::{
-    AlertName, Bot, BotName, BotStatus, Condition, Feature, Level, TargetType, Timestamp, Webhook,
-    summary,
+    AlertName, Bot, BotName, BotStatus, Condition, Feature, Level, QueueLane, TargetType,
+    Timestamp, Webhook, summary,
 };
 
 pub(crate) use self::archive::ArchiveHealth;
@@ -34,6 +34,8 @@ pub(crate) struct Observed<'a> {
     pub(crate) now: Timestamp,
     /// Share of the disk that is in use, in percent.
     pub(crate) disk_percent: f64,
+    /// Unfinished tasks by type and priority.
+    pub(crate) lanes: &'a [QueueLane],
     /// Level at which features are shed, and its origin.
     pub(crate) mode: &'a InForce,
     /// Name of the hive, as the target of conditions that concern all of it.
@@ -58,6 +60,8 @@ pub(crate) struct Limits {
     pub(crate) disk_percent: u32,
     /// Age of the oldest event that a follower may not have taken in.
     pub(crate) follower_lag: Duration,
+    /// Time for which a task may wait for a bot.
+    pub(crate) oldest_queued: Duration,
     /// Age of the oldest commit that the archive may not have.
     pub(crate) archive_lag: Duration,
     /// Time for which all deliveries to an endpoint may fail.
@@ -69,6 +73,7 @@ pub(crate) fn conditions(observed: &Observed<'_>, limits: Limits) -> Vec<Conditi
     let mut found = Vec::new();
     found.extend(disk_filling(observed, limits));
     found.extend(features_shed(observed));
+    found.extend(tasks_waiting(observed, limits));
     found.extend(audit_troubled(observed, limits));
     found.extend(settings_taken_back(observed));
     found.extend(archive::troubled(observed, limits));
@@ -96,6 +101,25 @@ fn disk_filling(observed: &Observed<'_>, limits: Limits) -> Option<Condition> {
         what_to_do:
             "free space on the disk of data_dir, or lower tasks.retention or events.max_bytes"
                 .to_owned(),
+    })
+}
+
+/// Judges the longest wait of a task for a bot. Tasks of a paused queue or type wait as somebody
+/// wants it.
+fn tasks_waiting(observed: &Observed<'_>, limits: Limits) -> Option<Condition> {
+    let lanes = observed.lanes.iter().filter(|lane| !lane.paused);
+    let waits = lanes.filter_map(|lane| Some((lane.oldest_queued_ms?, &lane.task_type)));
+    let (ms, task_type) = waits.max()?;
+    (Duration::from_millis(ms) > limits.oldest_queued).then(|| Condition {
+        name: AlertName::TasksWaiting,
+        target_type: TargetType::Hive,
+        target: observed.hive.to_owned(),
+        what: format!(
+            "a task of type {task_type} has waited for a bot for {} s",
+            ms / 1_000
+        ),
+        what_to_do: "see deia-admin task why of a waiting task; launch more bots for its type, or raise alerts.oldest_queued"
+            .to_owned(),
     })
 }
 

@@ -1,7 +1,5 @@
 //! Status and health of the whole hive.
 
-use std::time::Duration;
-
 use deia_ledger::FollowerState;
 use deia_model::{
     Bot, BotDesired, Condition, FollowerLag, HealthMetrics, StatusCounts, StoredOutputs,
@@ -88,12 +86,7 @@ impl OperationsApi {
             success_rate: success_rate(&queue.totals),
             failures_24h: ledger.failures_24h().await?,
         };
-        metrics.problems = problems(
-            &metrics,
-            self.lifecycle.state(),
-            self.supervisors().as_ref(),
-            self.settings.get().alerts.oldest_queued,
-        );
+        metrics.problems = problems(self.lifecycle.state(), self.supervisors().as_ref());
         let conditions = self.alerts.conditions().await?;
         metrics
             .problems
@@ -134,21 +127,10 @@ fn success_rate(totals: &StatusCounts) -> Option<f64> {
 }
 
 /// Returns the problems that no alert is raised for, a sentence each.
-fn problems(
-    metrics: &HealthMetrics,
-    state: State,
-    tree: Option<&TreeStatus>,
-    oldest_queued: Duration,
-) -> Vec<String> {
+fn problems(state: State, tree: Option<&TreeStatus>) -> Vec<String> {
     let mut found = Vec::new();
     if !state.takes_work() {
         found.push(format!("the hive is {}", state.as_str()));
-    }
-    if let Some(ms) = metrics
-        .oldest_queued_ms
-        .filter(|ms| Duration::from_millis(*ms) > oldest_queued)
-    {
-        found.push(format!("a task has waited for a bot for {} s", ms / 1_000));
     }
     if let Some(tree) = tree {
         down_in(tree, &mut found);
@@ -223,45 +205,9 @@ impl Machine {
 mod tests {
     use super::*;
 
-    fn metrics() -> HealthMetrics {
-        HealthMetrics {
-            healthy: true,
-            problems: vec![],
-            mode: deia_model::Mode::Full,
-            level: deia_model::Level::NORMAL,
-            cpu_percent: 0.0,
-            memory_bytes: 0,
-            memory_percent: 0.0,
-            disk_free_bytes: 0,
-            disk_percent: 10.0,
-            bots_healthy: 0,
-            bots_launched: 0,
-            queue_depth: 0,
-            oldest_queued_ms: None,
-            success_rate: None,
-            failures_24h: 0,
-        }
-    }
-
-    const OLDEST: Duration = Duration::from_secs(300);
-
     #[test]
-    fn each_problem_is_named() {
-        assert_eq!(
-            problems(&metrics(), State::Ready, None, OLDEST),
-            Vec::<String>::new()
-        );
-        let bad = HealthMetrics {
-            oldest_queued_ms: Some(600_000),
-            ..metrics()
-        };
-        let found = problems(&bad, State::Stopping, None, OLDEST);
-        assert_eq!(
-            found,
-            [
-                "the hive is stopping",
-                "a task has waited for a bot for 600 s"
-            ]
-        );
+    fn hive_that_takes_no_work_is_a_problem() {
+        assert_eq!(problems(State::Ready, None), Vec::<String>::new());
+        assert_eq!(problems(State::Stopping, None), ["the hive is stopping"]);
     }
 }

@@ -1,12 +1,13 @@
 use std::sync::LazyLock;
 
-use deia_model::{BotFault, DisableReason, Disabled, Position, WebhookId};
+use deia_model::{BotFault, DisableReason, Disabled, Position, QueueStatus, WebhookId};
 
 use super::*;
 
 const LIMITS: Limits = Limits {
     disk_percent: 95,
     follower_lag: Duration::from_secs(60),
+    oldest_queued: Duration::from_secs(60),
     archive_lag: Duration::from_secs(60),
     webhook_failing: Duration::from_secs(60),
 };
@@ -71,6 +72,7 @@ fn nothing() -> Observed<'static> {
         settings_taken_back: None,
         now: Timestamp::from_millis(100_000),
         disk_percent: 10.0,
+        lanes: &[],
         hive: "hive-1",
     }
 }
@@ -148,6 +150,29 @@ fn level_of_the_signals_needs_a_person_and_one_of_an_operator_does_not() {
              memory: 90 % is in use"
                 .to_owned()
         )]
+    );
+}
+
+#[test]
+fn tasks_that_wait_for_long_need_a_person_unless_their_type_is_paused() {
+    let all = deia_model::entities().unwrap();
+    let example = all.iter().find(|it| it.name == "QueueStatus").unwrap();
+    let example: QueueStatus = serde_json::from_str(&example.example).unwrap();
+    let example = &example.lanes[0];
+    let lane = |task_type: &str, seconds: u64, paused| QueueLane {
+        task_type: task_type.parse().unwrap(),
+        oldest_queued_ms: Some(seconds * 1_000),
+        paused,
+        ..example.clone()
+    };
+    let of = |lanes: &[QueueLane]| found(&Observed { lanes, ..nothing() });
+    let well = [lane("a", 60, false), lane("b", 900, true)];
+    assert_eq!(of(&well), []);
+    let waiting = [lane("a", 61, false), lane("b", 62, false), well[1].clone()];
+    let what = "a task of type b has waited for a bot for 62 s";
+    assert_eq!(
+        of(&waiting),
+        [("tasks_waiting", "hive-1".to_owned(), what.to_owned())]
     );
 }
 
