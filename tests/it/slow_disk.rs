@@ -179,7 +179,7 @@ async fn hung_disk_is_told_by_the_probe_while_reads_go_on_and_nothing_is_lost() 
     let dir = tempfile::tempdir().unwrap();
     let Some(disk) = disk(dir.path()) else { return };
     let data_dir = dir.path().join("data");
-    let mut server = command(&data_dir, &["bots.seed=[]", "server.probe_timeout=500ms"]);
+    let mut server = command(&data_dir, &["bots.seed=[]", "server.probe_timeout=1s"]);
     disk.slow_down(&mut server);
     let mut app = TestApp::try_start(server, &data_dir).await.unwrap();
     let before = app.submit(&task("before")).await;
