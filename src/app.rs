@@ -237,7 +237,6 @@ async fn run(
 ) -> anyhow::Result<ExitCode> {
     let (mut signals, hangup) = Signals::listen()?;
     let config = settings.config().clone();
-    crash::note_earlier(&config);
     let tls = Tls::load(&config.server.tls)?;
     let listener = listen(config.server.bind, config.server.backlog, handover)?;
     let address = listener.local_addr()?;
@@ -270,6 +269,7 @@ async fn run(
         }
     };
     handover.forget_way_back();
+    crash::note_earlier(&config);
     // Set once: this process has no other hive.
     let _ = running_hive.set(hive.clone());
     if let Some(reason) = &handover.failed {

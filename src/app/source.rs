@@ -41,7 +41,12 @@ impl SettingsSource for OwnSettings {
     }
 
     fn check(&self, config: &Config) -> Result<(), String> {
-        Tls::load(&config.server.tls).map_err(|error| error.to_string())?;
+        Tls::load(&config.server.tls)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }
+
+    fn check_values(&self, config: &Config) -> Result<(), String> {
         telemetry::check(&config.telemetry).map_err(|error| error.to_string())?;
         telemetry::filter(&config.logging)
             .map(drop)

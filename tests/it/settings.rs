@@ -246,6 +246,48 @@ async fn reload_that_nobody_confirms_is_taken_back_even_across_a_crash() {
 }
 
 #[actix_rt::test]
+async fn change_within_whose_probation_the_process_is_killed_twice_is_taken_back() {
+    let mut site = Site::start("settings: {probation: 10m}\n").await;
+    let body = json!({"value": 7});
+    site.patch("secrets.max", body, None).await.is(200);
+    site.crash().await;
+    assert_eq!(site.value("secrets.max").await["value"], 7);
+    site.crash().await;
+    assert_eq!(site.value("secrets.max").await["value"], 1000);
+    let status = site.status().await;
+    let reason = status["taken_back"].as_str().unwrap();
+    assert!(reason.contains("ended twice"), "{status}");
+    site.crash().await;
+    assert_eq!(site.status().await["in_force"]["origin"], "taken_back");
+}
+
+#[actix_rt::test]
+async fn report_of_a_hive_that_gave_up_is_kept_until_a_start_has_acted_on_it() {
+    let mut site = Site::start("settings: {probation: 10m}\n").await;
+    let body = json!({"value": 7});
+    site.patch("secrets.max", body, None).await.is(200);
+    site.app.kill_9();
+    let data_dir = site.dir.path().join("data");
+    let report = data_dir.join("crash-report.txt");
+    std::fs::write(&report, "deia gave up\n").unwrap();
+    // A start that fails has not acted on it.
+    let none = [
+        "bots.seed=[]",
+        "server.tls.cert_file=/none",
+        "server.tls.key_file=/none",
+    ];
+    let mut failing = command(&data_dir, &none);
+    failing.arg("--config").arg(&site.file);
+    let failed = TestApp::try_start(failing, &data_dir).await;
+    let failed = failed.err().unwrap();
+    assert!(failed.contains("/none"), "{failed}");
+    assert!(report.exists());
+    site.app = Site::app(site.dir.path(), &site.file).await;
+    assert_eq!(site.value("secrets.max").await["value"], 1000);
+    assert!(!report.exists());
+}
+
+#[actix_rt::test]
 async fn settings_are_operated_from_the_command_line() {
     let site = Site::start(&limit(5)).await;
     let (url, data_dir) = (site.app.url.clone(), site.app.data_dir().to_owned());

@@ -6,7 +6,7 @@ use deia_ledger::{Rejection, Shortage, StoreError, store::OpenError};
 use deia_model::{BotName, KeyError, KeyId, Permission, TaskId, TaskStatus, Violation};
 use deia_supervision::StartError;
 
-use crate::data_dir::DataDirError;
+use crate::{config::ConfigError, data_dir::DataDirError};
 
 /// Reason why the hive did not carry out a request. Each variant has one stable code in the
 /// catalogue of errors.
@@ -273,6 +273,9 @@ pub enum HiveStartError {
         "a restore in place cannot be finished: {0}; see the directory restore in the data directory"
     )]
     Restore(std::io::Error),
+    /// The settings do not fit the restored store.
+    #[error("the settings cannot be used with the restored store: {0}")]
+    RestoredSettings(ConfigError),
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),

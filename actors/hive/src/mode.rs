@@ -31,31 +31,38 @@ pub(crate) struct InForce {
 /// The level in force. The degradation controller sets it; others read it at each use or wait
 /// for [changes](Self::changes).
 #[derive(Clone, Debug)]
-pub(crate) struct CurrentLevel(Arc<watch::Sender<InForce>>, Arc<AtomicI64>);
+pub(crate) struct CurrentLevel {
+    in_force: Arc<watch::Sender<InForce>>,
+    /// The level that the signals demand, which that of an operator may hide.
+    demanded: Arc<watch::Sender<InForce>>,
+    trip_began: Arc<AtomicI64>,
+}
 
 impl Default for CurrentLevel {
     fn default() -> Self {
-        Self(
-            Arc::new(watch::Sender::new(InForce {
-                level: Level::NORMAL,
-                source: LevelSource::Signals,
-                since: Timestamp::now(),
-                why: "nothing is short".into(),
-            })),
-            Arc::default(),
-        )
+        let normal = InForce {
+            level: Level::NORMAL,
+            source: LevelSource::Signals,
+            since: Timestamp::now(),
+            why: "nothing is short".into(),
+        };
+        Self {
+            in_force: Arc::new(watch::Sender::new(normal.clone())),
+            demanded: Arc::new(watch::Sender::new(normal)),
+            trip_began: Arc::default(),
+        }
     }
 }
 
 impl CurrentLevel {
     /// Returns the level and its reason.
     pub(crate) fn get(&self) -> InForce {
-        self.0.borrow().clone()
+        self.in_force.borrow().clone()
     }
 
     /// Returns the level.
     pub(crate) fn level(&self) -> Level {
-        self.0.borrow().level
+        self.in_force.borrow().level
     }
 
     /// Returns true if the level in force sheds a feature.
@@ -65,26 +72,45 @@ impl CurrentLevel {
 
     /// Returns a receiver that is notified whenever the level, its origin or its reason changes.
     pub(crate) fn changes(&self) -> watch::Receiver<InForce> {
-        self.0.subscribe()
+        self.in_force.subscribe()
     }
 
     /// Notes the time at which the signals of the next level began to be over their trips. Must be
-    /// called before that level is [put in force](Self::set).
+    /// called before that level is [put in force](Self::set) or [noted](Self::demand).
     pub(crate) fn note_trip(&self, began: Timestamp) {
-        self.1.store(began.as_millis(), Ordering::Release);
+        self.trip_began.store(began.as_millis(), Ordering::Release);
     }
 
     /// Returns the time at which the trouble behind a level began: that of the trip, if it was
     /// noted, else the time at which the level came into force.
     pub(crate) fn trip_began(&self, in_force: &InForce) -> Timestamp {
-        match self.1.load(Ordering::Acquire) {
+        match self.trip_began.load(Ordering::Acquire) {
             0 => in_force.since,
             began => Timestamp::from_millis(began).min(in_force.since),
         }
     }
 
+    /// Returns a receiver that is notified whenever the level that the signals demand changes, also
+    /// while an operator has set one that is not lower.
+    pub(crate) fn demands(&self) -> watch::Receiver<InForce> {
+        self.demanded.subscribe()
+    }
+
+    /// Returns the level that the signals demand.
+    pub(crate) fn demanded(&self) -> InForce {
+        self.demanded.borrow().clone()
+    }
+
+    /// Notes the level that the signals demand.
+    pub(crate) fn demand(&self, demanded: InForce) {
+        self.demanded.send_replace(demanded);
+    }
+
     /// Puts a level in force.
     pub(crate) fn set(&self, in_force: InForce) {
-        self.0.send_replace(in_force);
+        if in_force.source == LevelSource::Signals {
+            self.demand(in_force.clone());
+        }
+        self.in_force.send_replace(in_force);
     }
 }

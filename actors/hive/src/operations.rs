@@ -138,6 +138,12 @@ impl OperationsApi {
         self.tree.get().map(Tree::status)
     }
 
+    /// Returns the time at which the crashes began of the part of the tree that crashed last.
+    pub fn crashes_began(&self) -> Option<deia_model::Timestamp> {
+        let tree = self.tree.get()?;
+        crate::settings::trouble_began(&tree.status())
+    }
+
     /// Returns one child of the tree and all below it; `path` as in `hive/core/scheduler`.
     pub fn supervisor(&self, path: &str) -> Option<TreeStatus> {
         self.tree.get().and_then(|tree| tree.status_of(path))

@@ -29,7 +29,7 @@ pub use self::{
     offline::{OfflineRestore, RestoreError, RestoreReport, restore_offline},
 };
 use self::{keeper::Keeper, shipper::Shipping};
-pub(crate) use self::{restored::restored, swap::swap_in};
+pub(crate) use self::{restored::restored, swap::is_ready, swap::swap_in};
 use crate::{
     access::AccessApi,
     metrics::Exposition,

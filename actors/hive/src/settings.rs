@@ -15,11 +15,13 @@ mod metrics;
 mod plan;
 mod probation;
 mod reads;
+mod record;
 mod reload;
 mod revert;
 mod source;
 mod start;
 mod state;
+mod take_back;
 #[cfg(test)]
 mod tests;
 mod trips;
@@ -28,7 +30,7 @@ use std::sync::Arc;
 
 use deia_supervision::{StartError, child};
 
-pub(crate) use self::{api::SettingsNeeds, start::Resolved};
+pub(crate) use self::{api::SettingsNeeds, start::Resolved, trips::trouble_began};
 pub use self::{
     api::{ChangeSetting, ReloadSettings, SettingsApi},
     source::{FixedSettings, SettingsSource},

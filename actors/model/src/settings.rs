@@ -321,6 +321,9 @@ pub struct SettingsReload {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub confirm_by: Option<Timestamp>,
+    /// True if settings are out of force, and the store could not record that yet; it is retried.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub record_pending: bool,
 }
 
 /// The difference between the settings file and the settings in force.

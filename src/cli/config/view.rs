@@ -94,6 +94,9 @@ pub(super) fn reload(done: &SettingsReload, look: &Look) -> String {
         true => format!("version {version} is in force\n"),
         false => format!("nothing was changed: version {version} is in force\n"),
     };
+    if done.record_pending {
+        out += "the store could not record it yet; the hive keeps trying\n";
+    }
     out
 }
 

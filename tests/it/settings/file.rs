@@ -86,7 +86,14 @@ async fn content_that_was_taken_back_is_not_applied_until_it_changes() {
         })
         .await;
     assert_eq!(site.value("secrets.max").await["value"], 5);
+    // A change over the API does not read the file.
+    let body = json!({"value": 7});
+    site.patch("tasks.max_batch", body, None).await.is(200);
+    assert_eq!(site.status().await["file"]["rejected"], true);
     site.write(&limit(7));
     site.until_value("secrets.max", json!(7)).await;
+    let seen = site.app.get("/api/config/history").await.is(200).body;
+    let seen = seen["items"].as_array().unwrap().len();
+    assert_eq!(seen, 5, "start, file, undo, change, file");
     assert_eq!(site.status().await["file"]["rejected"], false);
 }

@@ -119,6 +119,23 @@ pub struct LagSignal {
 const HOLDS: RangeInclusive<Duration> = Duration::ZERO..=HOUR;
 
 impl DegradationSettings {
+    /// Returns the longest time for which a signal must last before it raises the level.
+    pub(crate) fn longest_hold(&self) -> Duration {
+        [
+            self.memory.hold,
+            self.cpu_and_commits.hold,
+            self.memory_stall.hold,
+            self.io_stall.hold,
+            self.disk_free.hold,
+            self.descriptors.hold,
+            self.healthy_bots.hold,
+            self.audit_lag.hold,
+        ]
+        .into_iter()
+        .max()
+        .unwrap_or_default()
+    }
+
     pub(super) fn check(&self, check: &mut Checker) {
         let intervals = Duration::from_millis(50)..=MINUTE;
         check.duration(

@@ -126,14 +126,18 @@ impl Controller {
     }
 
     fn put_in_force(&self, inner: &mut Inner, in_force: InForce) {
+        let demand = inner.state.demand();
+        if self.level.demanded() != demand {
+            if let Some(began) = inner.state.newest_trip() {
+                self.level.note_trip(began);
+            }
+            self.level.demand(demand);
+        }
         let before = self.level.get();
         if before == in_force {
             return;
         }
         inner.changes += u64::from(before.level != in_force.level);
-        if let Some(began) = inner.state.newest_trip() {
-            self.level.note_trip(began);
-        }
         self.level.set(in_force);
     }
 
@@ -271,5 +275,35 @@ fn end_of(level: &OperatorLevel, why: &str, then: Level) -> EndMode {
             level.level, level.by
         ),
         then,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Config, degradation::fixtures::calm};
+
+    #[test]
+    fn demand_of_the_signals_is_known_while_an_operator_hides_it() {
+        let level = CurrentLevel::default();
+        let settings = Settings::new(Config::defaults().unwrap());
+        let controller = Controller::new(settings, level.clone(), "hive".to_owned());
+        controller.set_operator(Some(OperatorLevel {
+            level: Level::new(4).unwrap(),
+            reason: "drill".to_owned(),
+            by: "ada".to_owned(),
+            since: Timestamp::now(),
+            until: Timestamp::now().plus_millis(60_000),
+        }));
+        assert_eq!(level.demanded().level, Level::NORMAL);
+        // A full disk raises the level at once.
+        controller.sample(Measured {
+            is_disk_full: Ok(true),
+            ..calm()
+        });
+        assert_eq!(level.get().source, LevelSource::Operator);
+        let demanded = level.demanded();
+        assert!(demanded.level > Level::NORMAL, "{demanded:?}");
+        assert_eq!(demanded.source, LevelSource::Signals);
     }
 }

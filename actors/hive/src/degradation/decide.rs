@@ -123,12 +123,17 @@ impl State {
                 why: format!("set by {}: {}", operator.by, operator.reason).into(),
             },
             // The time is that of the demand: a drill that hid it is no new trip when it ends.
-            _ => InForce {
-                level: self.level,
-                source: LevelSource::Signals,
-                since: self.changed.wall,
-                why: self.why.clone(),
-            },
+            _ => self.demand(),
+        }
+    }
+
+    /// Returns the level that the signals demand, as it is in force without an operator.
+    pub(super) fn demand(&self) -> InForce {
+        InForce {
+            level: self.level,
+            source: LevelSource::Signals,
+            since: self.changed.wall,
+            why: self.why.clone(),
         }
     }
 

@@ -53,9 +53,12 @@ impl Hive {
     ) -> Result<Self, HiveStartError> {
         let (started_at, started) = (Timestamp::now(), Instant::now());
         let mut resolved = settings.into_resolved();
+        let data_dir = DataDir::open(&resolved.config().data_dir)?;
+        if finish_restore(resolved.config())? {
+            // The versions are those of the restored store.
+            resolved = resolved.again().map_err(HiveStartError::RestoredSettings)?;
+        }
         let config = resolved.config().clone();
-        let data_dir = DataDir::open(&config.data_dir)?;
-        finish_restore(&config)?;
         let sealing = Arc::new(secrets::load_or_make(&config)?);
         let options = store_options(&config);
         let store_metrics = options.metrics.clone();
@@ -180,8 +183,12 @@ impl Hive {
     }
 }
 
-/// Puts a store that was restored in place of the current one, if there is one.
-fn finish_restore(config: &Config) -> Result<(), HiveStartError> {
+/// Puts a store that was restored in place of the current one, if there is one. Returns true if
+/// there was.
+fn finish_restore(config: &Config) -> Result<bool, HiveStartError> {
+    if !recovery::is_ready(&config.data_dir) {
+        return Ok(false);
+    }
     let replaced = recovery::swap_in(&config.data_dir).map_err(HiveStartError::Restore)?;
     if let Some(kept) = replaced {
         tracing::warn!(
@@ -189,7 +196,7 @@ fn finish_restore(config: &Config) -> Result<(), HiveStartError> {
             "the store was replaced by a restored one; remove the old one once it is not needed"
         );
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Returns a hand-over of the log for a store that notes nothing in it.
@@ -210,12 +217,14 @@ fn previous(
 ) -> PreviousShutdown {
     let last = last_event_at.filter(|_| !before.clean);
     let down = last.map(|last| now.as_millis().saturating_sub(last.as_millis()).max(0) / 1_000);
+    // The process renames it once the hive has started.
+    let gave_up = config.data_dir.join("crash-report.txt").exists();
     let report = config.data_dir.join("crash-report.previous.txt");
     PreviousShutdown {
         clean: before.clean,
         last_event_at: last,
         down_seconds: down.map(i64::unsigned_abs),
-        crash_report: (!before.clean && report.exists()).then(|| report.display().to_string()),
+        crash_report: (!before.clean && gave_up).then(|| report.display().to_string()),
     }
 }
 

@@ -40,6 +40,11 @@ pub(super) fn set_ready(data_dir: &Path, mark: &str) -> io::Result<()> {
     sync(data_dir)
 }
 
+/// Returns true if a prepared store waits to take the place of the current one.
+pub(crate) fn is_ready(data_dir: &Path) -> bool {
+    prepared(data_dir).join(READY).exists()
+}
+
 /// Puts a prepared store in the place of the current one, which is kept beside it. Every step
 /// can be repeated: a start that was interrupted here goes on. Returns the directory with the
 /// replaced store, if there was one.
@@ -47,10 +52,10 @@ pub(super) fn set_ready(data_dir: &Path, mark: &str) -> io::Result<()> {
 /// # Errors
 /// The files cannot be moved.
 pub(crate) fn swap_in(data_dir: &Path) -> io::Result<Option<PathBuf>> {
-    let dir = prepared(data_dir);
-    if !dir.join(READY).exists() {
+    if !is_ready(data_dir) {
         return Ok(None);
     }
+    let dir = prepared(data_dir);
     let mut kept = None;
     if dir.join(DATABASE).exists() {
         let aside = data_dir.join(format!("replaced-{}", Timestamp::now().as_millis()));

@@ -1,18 +1,25 @@
 //! Interface of the settings to callers and other subsystems.
 
 use std::{
+    path::PathBuf,
     sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
 use deia_ledger::{BoxFuture, Ledger};
-use deia_model::Principal;
+use deia_model::{Principal, Timestamp};
 use deia_supervision::Tree;
 use serde_json::Value;
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, Notify, Semaphore, watch},
+};
 
-use super::{metrics::SettingsMetrics, source::SettingsSource, start::Resolved, state::Book};
+use super::{
+    file::READS_MAX, metrics::SettingsMetrics, source::SettingsSource, start::Resolved, state::Book,
+};
 use crate::{
+    HiveError,
     access::AccessApi,
     config::{InForce, Settings},
     lifecycle::Lifecycle,
@@ -32,13 +39,24 @@ pub(super) struct Inner {
     pub(super) lifecycle: Arc<Lifecycle>,
     pub(super) tree: Arc<OnceLock<Tree>>,
     pub(super) source: Arc<dyn SettingsSource>,
+    /// Places for reads of files.
+    pub(super) reads: Arc<Semaphore>,
+    /// Path of the settings file when it was read last.
+    pub(super) path: std::sync::Mutex<Option<PathBuf>>,
     /// Held while settings are changed: one change at a time.
     pub(super) book: Mutex<Book>,
     pub(super) needs: OnceLock<SettingsNeeds>,
+    /// Time since which the hive is known not to be ready.
+    pub(super) unready_since: std::sync::Mutex<Option<Timestamp>>,
     /// Parts of tests.
     #[cfg(test)]
     pub(super) more: std::sync::Mutex<Vec<Arc<dyn Subsystem>>>,
+    /// Failures of the store in tests.
+    #[cfg(test)]
+    pub(super) faults: super::tests::Faults,
     pub(super) metrics: Arc<SettingsMetrics>,
+    /// Runtime of the hive, on which changes are carried out.
+    runtime: Handle,
     /// The means by which changes of the file are noticed.
     pub(super) watched: watch::Sender<&'static str>,
     /// Wakes the keeper when deadlines have changed.
@@ -117,11 +135,17 @@ impl SettingsApi {
             lifecycle: deps.lifecycle.clone(),
             tree: deps.tree.clone(),
             source: resolved.source,
+            reads: Arc::new(Semaphore::new(READS_MAX)),
+            path: Default::default(),
             book: Mutex::new(resolved.book),
             needs: OnceLock::new(),
+            unready_since: Default::default(),
             #[cfg(test)]
             more: Default::default(),
+            #[cfg(test)]
+            faults: Default::default(),
             metrics,
+            runtime: Handle::current(),
             watched: watch::Sender::new("off"),
             poke: Notify::new(),
             taken_back: watch::Sender::new(taken_back),
@@ -154,6 +178,16 @@ impl SettingsApi {
     /// Returns a receiver that is notified whenever the settings in force change.
     pub fn changes(&self) -> watch::Receiver<InForce> {
         self.0.settings.changes()
+    }
+
+    /// Carries out work to its end on the runtime of the hive, even if the caller or the thread that
+    /// serves it is gone meanwhile.
+    pub(super) async fn whole<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, HiveError> {
+        let done = self.0.runtime.spawn(work).await;
+        done.map_err(|error| HiveError::Internal(error.to_string()))
     }
 
     /// Returns the number of the version in force.

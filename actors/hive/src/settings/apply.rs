@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use deia_ledger::{Apply, Note, SettledVersion, StoreError, StoredSettings, WriteSettings};
+use deia_ledger::{Note, SettledVersion, StoreError, StoredSettings, WriteSettings};
 use deia_model::{
     Action, NewEvent, SettingsOrigin, SettingsOutcome, SettingsReload, SettingsVersion, Timestamp,
 };
@@ -16,11 +16,12 @@ use super::{
     candidate::Candidate,
     content::Content,
     probation::{Open, awaits_confirmation},
+    record::may_be_written,
     state::{Book, event},
 };
 use crate::{
     HiveError,
-    config::{Config, ConfigError, Merged, Provenance, changes, merge},
+    config::{Config, ConfigError, Merged, changes, merge},
 };
 
 /// The circumstances of a change.
@@ -94,9 +95,11 @@ impl SettingsApi {
                 at_restart: at_restart.clone(),
                 probation_until: None,
                 confirm_by: None,
+                record_pending: false,
             });
         }
         self.record_rest(book).await?;
+        let _ = self.look_at_readiness().await;
         let config = self.0.settings.get();
         let version = version_of(book, &checked, intent);
         let number = version.version;
@@ -111,13 +114,19 @@ impl SettingsApi {
         let before = self.0.settings.in_force();
         self.0.settings.put(number, after.clone());
         let armed = arm(version, intent, &config);
-        if let Err(error) = self.settle(book, &armed).await {
+        let rejected = rejected_by(book, &checked.content, intent.origin);
+        if let Err(error) = self.settle(book, &armed, rejected.clone()).await {
             self.0.settings.put(before.version, before.config);
             self.roll_back(&after, &config).await;
             self.give_up(book, &armed, &error.to_string()).await;
             return Err(error.into());
         }
         self.0.metrics.note_applied();
+        book.rejected = match rejected {
+            Note::Keep => book.rejected.take(),
+            Note::Clear => None,
+            Note::Set(hash) => Some(hash),
+        };
         Ok(self.enter(book, checked, armed))
     }
 
@@ -179,37 +188,74 @@ impl SettingsApi {
             keep: self.0.settings.get().settings.keep_versions,
             ..WriteSettings::default()
         };
-        book.newest = match asked {
-            Asked::By(who) => self.0.access.apply_for(who, write).await?,
-            Asked::ByHive => self.0.ledger.apply(write).await?,
+        let Err(error) = self.write(book, asked, write).await else {
+            return Ok(());
         };
-        Ok(())
+        if may_be_written(&error) {
+            // The number is used up, and the version never applied.
+            let reason = format!("it could not be recorded: {error}");
+            let failed = SettingsVersion {
+                outcome: SettingsOutcome::Failed,
+                reason: Some(reason.clone()),
+                ..version.clone()
+            };
+            let add = StoredSettings {
+                version: failed,
+                content: content.stored(),
+            };
+            book.owe(WriteSettings {
+                add: Some(add),
+                keep: self.0.settings.get().settings.keep_versions,
+                ..self.failed(book, version, &reason)
+            });
+        }
+        Err(error.into())
     }
 
     /// Records that a version is in force, which arms its deadlines.
-    async fn settle(&self, book: &Book, version: &SettingsVersion) -> Result<(), StoreError> {
-        let rejected = match version.origin {
-            // The file still has the content that was put aside.
-            SettingsOrigin::Undo => Note::Keep,
-            _ => Note::Clear,
-        };
+    async fn settle(
+        &self,
+        book: &mut Book,
+        version: &SettingsVersion,
+        rejected: Note,
+    ) -> Result<(), StoreError> {
+        let mut settle = vec![SettledVersion {
+            probation_until: version.probation_until,
+            confirm_by: version.confirm_by,
+            ..SettledVersion::to(version.version, version.outcome)
+        }];
+        if version.outcome == SettingsOutcome::Confirmed {
+            // It contains them.
+            let contained = book.open.iter();
+            settle.extend(contained.map(|it| SettledVersion::to(it.version, version.outcome)));
+        }
         let write = WriteSettings {
             expected: book.newest,
-            settle: vec![SettledVersion {
-                probation_until: version.probation_until,
-                confirm_by: version.confirm_by,
-                ..SettledVersion::to(version.version, version.outcome)
-            }],
+            settle,
             rejected,
             taken_back: Note::Clear,
             ..WriteSettings::default()
         };
-        self.0.ledger.apply(write).await.map(drop)
+        self.write(book, Asked::ByHive, write).await
     }
 
-    /// Records that a version was not put in force. If that is impossible, the next start finds
-    /// it pending, and discards it.
-    async fn give_up(&self, book: &Book, version: &SettingsVersion, reason: &str) {
+    /// Records that a version was not put in force.
+    async fn give_up(&self, book: &mut Book, version: &SettingsVersion, reason: &str) {
+        let mut write = self.failed(book, version, reason);
+        write.settle = vec![SettledVersion {
+            reason: Some(reason.to_owned()),
+            ..SettledVersion::to(version.version, SettingsOutcome::Failed)
+        }];
+        book.owe(write);
+        if let Err(error) = self.record_rest(book).await {
+            tracing::warn!(%error, version = version.version, "settings that were not applied could not be recorded as such; retrying");
+            self.0.poke.notify_one();
+        }
+    }
+
+    /// Returns the record of a version that was not put in force, as far as it is the same for one
+    /// that is stored and one that is not.
+    fn failed(&self, book: &Book, version: &SettingsVersion, reason: &str) -> WriteSettings {
         let hive = self.0.ledger.hive_id();
         let failed = SettingsVersion {
             reason: Some(reason.to_owned()),
@@ -218,18 +264,11 @@ impl SettingsApi {
         let taken_back = [version.version];
         let event: NewEvent =
             event(Action::ConfigReverted, "deia", &hive, &failed, &taken_back).failure();
-        let write = WriteSettings {
+        WriteSettings {
             expected: book.newest,
-            settle: vec![SettledVersion {
-                reason: Some(reason.to_owned()),
-                ..SettledVersion::to(version.version, SettingsOutcome::Failed)
-            }],
             events: vec![event],
             mends: true,
             ..WriteSettings::default()
-        };
-        if let Err(error) = self.0.ledger.apply(write).await {
-            tracing::warn!(%error, version = version.version, "settings that were not applied could not be recorded as such");
         }
     }
 
@@ -253,13 +292,8 @@ impl SettingsApi {
                 book.confirmed = (version.version, content.clone());
             }
         }
-        book.provenance = Provenance::of(&candidate.base);
-        book.base = candidate.base;
+        book.take_base(candidate.base, merged.at_restart.clone());
         book.content = content;
-        book.at_restart.clone_from(&merged.at_restart);
-        if version.origin != SettingsOrigin::Undo {
-            book.rejected = None;
-        }
         book.file_problem = None;
         self.note_taken_back(book, None);
         book.in_force = version;
@@ -271,6 +305,7 @@ impl SettingsApi {
             at_restart: merged.at_restart,
             probation_until: book.in_force.probation_until,
             confirm_by: book.in_force.confirm_by,
+            record_pending: false,
         }
     }
 
@@ -314,6 +349,19 @@ impl SettingsApi {
                 "a subsystem does not go back to its settings; restart the server"
             );
         }
+    }
+}
+
+/// Returns the change of the note of the rejected content of the file. A change over the API does
+/// not read the file, which may still have that content.
+fn rejected_by(book: &Book, content: &Content, origin: SettingsOrigin) -> Note {
+    let before = &book.content.file_hash;
+    match (origin, before) {
+        _ if content.file_hash == *before => Note::Keep,
+        // The file still has the content that is put aside.
+        (SettingsOrigin::Undo, Some(hash)) => Note::Set(hash.clone()),
+        (SettingsOrigin::Undo, None) => Note::Keep,
+        _ => Note::Clear,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The actor that watches over changes: it takes settings back, ends probations, and applies a
 //! changed file.
 
-use std::{path::PathBuf, time::Duration};
+use std::{os::unix::fs::MetadataExt as _, path::PathBuf, time::Duration};
 
 use actix::{Actor, AsyncContext, WrapFuture};
 use deia_model::{Level, Timestamp};
@@ -9,10 +9,7 @@ use deia_supervision::{Context, Event, EventKind, EventStream, Tree};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{SettingsApi, file::Look, reload::loaded, trips};
-use crate::{
-    host::directory_watch::{DirectoryWatch, directories_of, watch},
-    lifecycle::State,
-};
+use crate::host::directory_watch::{DirectoryWatch, directories_of, watch};
 
 /// Pause before the watch of a directory that could not be watched, or broke, is tried again, and
 /// before a record that could not be written is. Fixed: the file is also read every second.
@@ -48,7 +45,9 @@ impl Actor for SettingsKeeper {
 async fn keep_deadlines(api: SettingsApi) {
     loop {
         let now = Timestamp::now();
-        let due = api.settle_due(now).await;
+        let settling = api.clone();
+        let due = api.whole(async move { settling.settle_due(now).await });
+        let due = due.await.unwrap_or(Some(now));
         let look_every = api.0.settings.get().settings.look_every;
         let on_probation = api.is_on_probation(now).await;
         if on_probation {
@@ -80,30 +79,21 @@ async fn keep_deadlines(api: SettingsApi) {
     }
 }
 
-/// Takes settings back if the hive should be ready, and is not.
+/// Takes settings back if the hive should be ready, and was not at two looks.
 async fn keep_ready(api: &SettingsApi) {
-    let began = Timestamp::now();
-    let Some(needs) = api.0.needs.get() else {
-        return;
-    };
-    if api.0.lifecycle.state() != State::Ready {
-        return;
-    }
-    let ready = (needs.can_commit)().await;
-    // A stop that begins meanwhile is no trouble.
-    if !ready && api.0.lifecycle.state() == State::Ready {
-        api.judge(began, "the hive was not ready").await;
+    if let Some(since) = api.look_at_readiness().await {
+        api.judge(since, "the hive was not ready".to_owned()).await;
     }
 }
 
-/// Takes settings back when signals raise the level.
+/// Takes settings back when signals raise the level that they demand, also while a drill hides it.
 async fn keep_level(api: SettingsApi) {
-    let mut changes = api.0.level.changes();
+    let mut changes = api.0.level.demands();
     let mut before: Level = changes.borrow_and_update().level;
     while changes.changed().await.is_ok() {
         let now = changes.borrow_and_update().clone();
         if let Some(reason) = trips::raised(before, &now) {
-            api.judge(api.0.level.trip_began(&now), &reason).await;
+            api.judge(api.0.level.trip_began(&now), reason).await;
         }
         before = now.level;
     }
@@ -116,19 +106,30 @@ async fn keep_tree(api: SettingsApi) {
     };
     let mut events: EventStream = tree.subscribe();
     while let Some(event) = events.recv().await {
-        // Events that were missed are of the past: their parts are down already.
-        let Ok(event) = event else { continue };
-        if let Event {
-            kind: EventKind::Quarantined { exit },
-            path,
-            at,
-            ..
-        } = event
-        {
-            let began = crashes_of(&tree, &path)
-                .unwrap_or_else(|| Timestamp::from_millis(at.as_millisecond()));
-            let reason = format!("{path} crashed too often and stays down: {exit}");
-            api.judge(began, &reason).await;
+        match event {
+            Ok(Event {
+                kind: EventKind::Quarantined { exit },
+                path,
+                at,
+                ..
+            }) => {
+                let began = crashes_of(&tree, &path)
+                    .unwrap_or_else(|| Timestamp::from_millis(at.as_millisecond()));
+                let reason = format!("{path} crashed too often and stays down: {exit}");
+                api.judge(began, reason).await;
+            }
+            Ok(_) => {}
+            Err(_missed) => judge_parts_that_are_down(&api, &tree).await,
+        }
+    }
+}
+
+/// Takes settings back for parts that are down, whose events may have been missed.
+async fn judge_parts_that_are_down(api: &SettingsApi, tree: &Tree) {
+    for path in trips::down(&tree.status()) {
+        if let Some(began) = crashes_of(tree, &path) {
+            let reason = format!("{path} crashed too often and stays down");
+            api.judge(began, reason).await;
         }
     }
 }
@@ -147,7 +148,11 @@ async fn keep_file(api: SettingsApi) {
         if settings.watch {
             file.follow(&api).await;
             if let Some(look) = settled(&api, settings.watch_debounce).await {
-                api.apply_file(look).await;
+                let applying = api.clone();
+                // A failure is told by the hook of panics.
+                let _ = api
+                    .whole(async move { applying.apply_file(look).await })
+                    .await;
             }
         } else {
             file = Watch::default();
@@ -171,7 +176,7 @@ async fn settled(api: &SettingsApi, debounce: Duration) -> Option<Look> {
     loop {
         sleep(debounce).await;
         let again = api.look_at_file().await?;
-        if again == look {
+        if again.is_as(&look) {
             return Some(look);
         }
         look = again;
@@ -181,10 +186,26 @@ async fn settled(api: &SettingsApi, debounce: Duration) -> Option<Look> {
 /// The watch of the directories of the settings file.
 #[derive(Default)]
 struct Watch {
-    directories: Vec<PathBuf>,
+    directories: Vec<Directory>,
     watch: Option<DirectoryWatch>,
     /// Time before which a watch that failed is not tried again.
     not_before: Option<Instant>,
+}
+
+/// A directory: another one of the same name is another directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Directory {
+    path: PathBuf,
+    /// Device and number of it; `None` if it cannot be looked at.
+    id: Option<(u64, u64)>,
+}
+
+impl Directory {
+    fn of(path: PathBuf) -> Self {
+        let found = std::fs::metadata(&path).ok();
+        let id = found.map(|it| (it.dev(), it.ino()));
+        Self { path, id }
+    }
 }
 
 impl Watch {
@@ -197,9 +218,14 @@ impl Watch {
         let is_watching = self.watch.is_some();
         let looked = loaded(move || {
             let path = source.path()?;
-            let directories = directories_of(&path);
+            // Before the watch begins: one that is replaced meanwhile differs at the next look.
+            let directories: Vec<_> = directories_of(&path)
+                .into_iter()
+                .map(Directory::of)
+                .collect();
             let stays = is_watching && directories == known;
-            let watched = (!stays).then(|| watch(&directories));
+            let paths = directories.iter().map(|it| it.path.clone());
+            let watched = (!stays).then(|| watch(&paths.collect::<Vec<_>>()));
             Some((path, directories, watched))
         });
         let Some((path, directories, watched)) = looked.await.ok().flatten() else {
@@ -238,5 +264,22 @@ impl Watch {
             self.watch = None;
             sleep_until(Instant::now() + RETRY_AFTER).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directory_in_the_place_of_another_is_watched_anew() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("current");
+        std::fs::create_dir(&path).unwrap();
+        let before = Directory::of(path.clone());
+        assert_eq!(before, Directory::of(path.clone()));
+        std::fs::rename(&path, base.path().join("old")).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert_ne!(before, Directory::of(path));
     }
 }

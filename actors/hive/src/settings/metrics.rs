@@ -21,6 +21,11 @@ impl SettingsMetrics {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
+    #[cfg(test)]
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     pub(super) fn note_taken_back(&self) {
         self.taken_back.fetch_add(1, Ordering::Relaxed);
     }

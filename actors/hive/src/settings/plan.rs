@@ -25,10 +25,12 @@ pub(super) struct Plan {
     pub(super) rejected: Option<String>,
     /// Reason of the last time that settings were taken back.
     pub(super) taken_back: Option<String>,
+    /// The version on probation under which a run ended that did not end in order.
+    pub(super) ended_under: Option<String>,
 }
 
 /// Decides about the versions: those that nobody confirmed in time, those with which the tree
-/// gave up, and those that were never applied are taken back.
+/// gave up or two runs did not end in order, and those that were never applied are taken back.
 pub(super) fn plan(record: &SettingsRecord, gave_up: Option<Timestamp>, now: Timestamp) -> Plan {
     let mut plan = Plan {
         rejected: record.rejected.clone(),
@@ -51,7 +53,7 @@ pub(super) fn plan(record: &SettingsRecord, gave_up: Option<Timestamp>, now: Tim
         }
     }
     let states: Vec<Open> = open.iter().map(|(_, open)| open.clone()).collect();
-    let stays = take_back(&mut plan, &states, gave_up, now);
+    let stays = take_back(&mut plan, record, &states, gave_up, now);
     let passed = probation::passed(&states[..stays], now);
     for it in &states[..passed] {
         let settled = SettledVersion::to(it.version, SettingsOutcome::Confirmed);
@@ -76,11 +78,20 @@ pub(super) fn plan(record: &SettingsRecord, gave_up: Option<Timestamp>, now: Tim
 }
 
 /// Returns how many of the versions on probation are not taken back, and notes the others.
-fn take_back(plan: &mut Plan, open: &[Open], gave_up: Option<Timestamp>, now: Timestamp) -> usize {
+fn take_back(
+    plan: &mut Plan,
+    record: &SettingsRecord,
+    open: &[Open],
+    gave_up: Option<Timestamp>,
+    now: Timestamp,
+) -> usize {
     let late = probation::unconfirmed(open, now).map(|at| (at, "nobody confirmed it in time"));
     let tripped = gave_up.and_then(|at| probation::tripped(open, at));
     let tripped = tripped.map(|at| (at, "the supervision tree gave up"));
-    let first = late.into_iter().chain(tripped).min_by_key(|(at, _)| *at);
+    let ended = ended_twice(plan, record, open, now);
+    let ended = ended.map(|at| (at, "the process was ended twice within its probation"));
+    let all = late.into_iter().chain(tripped).chain(ended);
+    let first = all.min_by_key(|(at, _)| *at);
     let Some((first, reason)) = first else {
         return open.len();
     };
@@ -93,6 +104,37 @@ fn take_back(plan: &mut Plan, open: &[Open], gave_up: Option<Timestamp>, now: Ti
     }
     plan.taken_back = Some(format!("version {}: {reason}", open[first].version));
     first
+}
+
+/// Returns the first version within whose probation a second run did not end in order, as one that
+/// was killed for its memory does not. The first such end is noted: it may be that of the machine.
+fn ended_twice(
+    plan: &mut Plan,
+    record: &SettingsRecord,
+    open: &[Open],
+    now: Timestamp,
+) -> Option<usize> {
+    let is_on = |it: &&Open| it.at < it.until && now <= it.until;
+    let noted = record.ended_under.as_ref();
+    let before = open
+        .iter()
+        .position(|it| Some(&it.version.to_string()) == noted);
+    plan.ended_under = before.and(noted.cloned());
+    // The report of a tree that gave up says more.
+    let now_ended = record.is_running && open.iter().any(|it| is_on(&it));
+    match before.filter(|at| is_on(&&open[*at])) {
+        Some(at) if now_ended => {
+            plan.ended_under = None;
+            Some(at)
+        }
+        Some(_) => None,
+        None if now_ended => {
+            let first = open.iter().find(is_on);
+            plan.ended_under = first.map(|it| it.version.to_string());
+            None
+        }
+        None => None,
+    }
 }
 
 #[cfg(test)]
@@ -211,6 +253,32 @@ mod tests {
                 .collect();
             assert_eq!(states, settled, "{plan:?}");
             assert_eq!(plan.rejected.as_deref(), rejected, "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn second_run_that_does_not_end_in_order_takes_back_what_it_ended_under() {
+        let probation = |version| stored(version, SettingsOutcome::Probation, None);
+        // (noted, now) -> (basis, noted then)
+        for (noted, now, basis, then) in [
+            (None, 20, 3, Some("2")),
+            (Some("2"), 20, 1, None),
+            (Some("3"), 20, 2, None),
+            // An earlier version was noted, which is settled.
+            (Some("1"), 20, 3, Some("2")),
+            // The probation is over.
+            (Some("2"), 90, 3, Some("2")),
+        ] {
+            let mut record = record(vec![probation(2), probation(3)]);
+            record.ended_under = noted.map(str::to_owned);
+            record.is_running = true;
+            let told = plan(&record, None, at(now));
+            let number = told.basis.as_ref().map(|(it, _)| it.version.version);
+            assert_eq!(number, Some(basis), "{told:?}");
+            assert_eq!(told.ended_under.as_deref(), then, "{told:?}");
+            record.is_running = false;
+            let told = plan(&record, None, at(now));
+            assert!(told.reverted.is_empty(), "{told:?}");
         }
     }
 

@@ -55,12 +55,13 @@ pub(super) fn awaits_confirmation(open: &[Open]) -> bool {
     open.iter().any(|it| it.confirm_by.is_some())
 }
 
-/// Returns the next time at which something is to be decided about these versions.
-pub(super) fn next_due(open: &[Open]) -> Option<Timestamp> {
+/// Returns the next time at which something is to be decided about these versions, if trouble is
+/// known that many milliseconds after it has begun.
+pub(super) fn next_due(open: &[Open], known_after: u64) -> Option<Timestamp> {
     let passes = open
         .first()
         .filter(|it| it.confirm_by.is_none())
-        .map(|it| it.until);
+        .map(|it| it.until.plus_millis(known_after));
     let confirm = open.iter().filter_map(|it| it.confirm_by).min();
     passes.into_iter().chain(confirm).min()
 }
@@ -125,10 +126,11 @@ mod tests {
             assert_eq!(unconfirmed(&versions, at(now)), late, "{versions:?} {now}");
         }
         assert_eq!(
-            next_due(&open(&[(10, 70, None), (40, 100, Some(60))])),
+            next_due(&open(&[(10, 70, None), (40, 100, Some(60))]), 5_000),
             Some(at(60))
         );
-        assert_eq!(next_due(&open(&[(10, 70, Some(90))])), Some(at(90)));
-        assert_eq!(next_due(&[]), None);
+        assert_eq!(next_due(&open(&[(10, 70, Some(90))]), 5_000), Some(at(90)));
+        assert_eq!(next_due(&open(&[(10, 70, None)]), 5_000), Some(at(75)));
+        assert_eq!(next_due(&[], 5_000), None);
     }
 }

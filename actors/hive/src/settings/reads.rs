@@ -9,11 +9,7 @@ use deia_model::{
 use serde_json::Value;
 
 use super::{
-    SettingsApi,
-    candidate::values_of,
-    content::hash_of,
-    reload::{loaded, without_api},
-    state::Book,
+    SettingsApi, candidate::values_of, content::hash_of, reload::without_api, state::Book,
 };
 use crate::{
     HiveError,
@@ -88,9 +84,8 @@ impl SettingsApi {
     /// # Errors
     /// The machine cannot run the comparison.
     pub async fn status(&self) -> Result<SettingsStatus, HiveError> {
+        let read = self.read_layers().await;
         let book = self.0.book.lock().await;
-        let source = self.0.source.clone();
-        let read = loaded(move || (source.path(), source.layers())).await?;
         let file = read.0.map(|path| {
             let hash = match &read.1 {
                 Ok(layers) => layers.read_text().map(hash_of),
@@ -101,8 +96,8 @@ impl SettingsApi {
                 Ok(_) => book
                     .file_problem
                     .as_ref()
-                    .filter(|(of, _)| Some(of) == hash.as_ref())
-                    .map(|(_, reason)| reason.clone()),
+                    .filter(|it| Some(&it.hash) == hash.as_ref())
+                    .map(|it| it.reason.clone()),
             };
             SettingsFile {
                 path: path.display().to_string(),
@@ -139,7 +134,7 @@ fn current(book: &Book, values: &Value, key: &str) -> CurrentSetting {
             at: Some(set.at),
             ..SettingSource::of(SettingLayer::Api, None)
         },
-        None => book.provenance.source(key),
+        None => book.source(key),
     };
     let secret = is_secret(key);
     CurrentSetting {

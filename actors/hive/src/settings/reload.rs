@@ -6,15 +6,16 @@ use serde_json::Value;
 use super::{
     ChangeSetting, ReloadSettings, SettingsApi,
     api::Asked,
-    apply::{Intent, check},
+    apply::{Checked, Intent, check},
     candidate::Candidate,
     content::{Override, hash_of},
+    file::problems_of_read,
     reads::setting,
     state::Book,
 };
 use crate::{
     HiveError,
-    config::{Config, ConfigError, TakesEffect, is_secret},
+    config::{Config, ConfigError, Layers, TakesEffect, is_secret},
 };
 
 impl SettingsApi {
@@ -26,6 +27,16 @@ impl SettingsApi {
     /// [`HiveError::RestartNeeded`]: the key takes effect at a start; and that another version is
     /// in force, or waits for its confirmation. Nothing has changed then.
     pub async fn change(
+        &self,
+        who: &Principal,
+        change: ChangeSetting,
+    ) -> Result<SettingsReload, HiveError> {
+        let (api, who) = (self.clone(), who.clone());
+        self.whole(async move { api.carry_out(&who, change).await })
+            .await?
+    }
+
+    async fn carry_out(
         &self,
         who: &Principal,
         change: ChangeSetting,
@@ -62,6 +73,8 @@ impl SettingsApi {
                 set.value = value.clone();
             }
         }
+        let values = self.0.source.check_values(&candidate.config);
+        values.map_err(|reason| refused_value(ConfigError::Malformed(reason), &key))?;
         let checked = check(&self.0.settings.get(), candidate).map_err(refused)?;
         let intent = Intent {
             expected: change.version,
@@ -81,8 +94,10 @@ impl SettingsApi {
         who: &Principal,
         request: ReloadSettings,
     ) -> Result<SettingsReload, HiveError> {
-        self.reload_as(Asked::By(who), SettingsOrigin::Reload, request)
-            .await
+        let (api, who) = (self.clone(), who.clone());
+        let origin = SettingsOrigin::Reload;
+        self.whole(async move { api.reload_as(Asked::By(&who), origin, request).await })
+            .await?
     }
 
     /// As [`Self::reload`], for SIGHUP.
@@ -91,25 +106,44 @@ impl SettingsApi {
     /// As [`Self::reload`].
     pub async fn reload_on_signal(&self) -> Result<SettingsReload, HiveError> {
         let request = ReloadSettings::default();
-        self.reload_as(Asked::ByHive, SettingsOrigin::Signal, request)
-            .await
+        let (api, origin) = (self.clone(), SettingsOrigin::Signal);
+        self.whole(async move { api.reload_as(Asked::ByHive, origin, request).await })
+            .await?
     }
 
-    pub(super) async fn reload_as(
+    async fn reload_as(
         &self,
         asked: Asked<'_>,
         origin: SettingsOrigin,
         request: ReloadSettings,
     ) -> Result<SettingsReload, HiveError> {
+        match problems_of_read(self.read_layers().await.1) {
+            Ok(layers) => self.reload_of(asked, origin, request, layers).await,
+            Err(problems) => Err(self.invalid(problems)),
+        }
+    }
+
+    /// Puts layers in force that were read before.
+    pub(super) async fn reload_of(
+        &self,
+        asked: Asked<'_>,
+        origin: SettingsOrigin,
+        request: ReloadSettings,
+        layers: Layers,
+    ) -> Result<SettingsReload, HiveError> {
+        let hash = layers.read_text().map(hash_of);
+        if let Err(problem) = self.check_files_of(&layers).await? {
+            return Err(self.invalid(vec![problem]));
+        }
         let mut book = self.0.book.lock().await;
-        let read = self.read(&book).await?;
-        let checked = read.and_then(|candidate| {
-            check(&self.0.settings.get(), candidate).map_err(|error| problems_of(&error))
-        });
-        let checked = checked.map_err(|problems| {
-            self.0.metrics.note_refused();
-            HiveError::SettingsInvalid(problems)
-        })?;
+        // SIGHUP is also sent to have certificates renewed; nobody asks for this content.
+        if origin == SettingsOrigin::Signal && hash.is_some() && hash == book.rejected {
+            return Err(HiveError::SettingsRefused(
+                "the content of the settings file was taken back; it is not applied until it changes, or somebody asks for it (deia-admin config reload)".to_owned(),
+            ));
+        }
+        let checked = self.checked(&book, layers).await?;
+        let checked = checked.map_err(|problems| self.invalid(problems))?;
         let intent = Intent {
             expected: request.version,
             apply_rest: request.apply_rest,
@@ -120,27 +154,38 @@ impl SettingsApi {
         self.put_in_force(&mut book, checked, intent).await
     }
 
+    fn invalid(&self, problems: Vec<String>) -> HiveError {
+        self.0.metrics.note_refused();
+        HiveError::SettingsInvalid(problems)
+    }
+
     /// Compares the settings file with the settings in force.
     ///
     /// # Errors
     /// The machine cannot run the comparison.
     pub async fn check_reload(&self) -> Result<ReloadCheck, HiveError> {
+        let read = problems_of_read(self.read_layers().await.1);
+        let hash = read
+            .as_ref()
+            .ok()
+            .and_then(|layers| layers.read_text().map(hash_of));
+        let problem = match &read {
+            Ok(layers) => self.check_files_of(layers).await?.err(),
+            Err(_) => None,
+        };
         let book = self.0.book.lock().await;
         let mut found = ReloadCheck {
-            differs: true,
-            rejected: false,
+            differs: hash != book.content.file_hash,
+            rejected: hash.is_some() && hash == book.rejected,
             changes: Vec::new(),
             at_restart: Vec::new(),
             problems: Vec::new(),
         };
-        let source = self.0.source.clone();
-        let text = loaded(move || source.layers()).await?;
-        let hash = text.ok().and_then(|layers| layers.read_text().map(hash_of));
-        found.differs = hash != book.content.file_hash;
-        found.rejected = hash.is_some() && hash == book.rejected;
-        let checked = self.read(&book).await?.and_then(|candidate| {
-            check(&self.0.settings.get(), candidate).map_err(|error| problems_of(&error))
-        });
+        let checked = match (read, problem) {
+            (Ok(_), Some(problem)) => Err(vec![problem]),
+            (Ok(layers), None) => self.checked(&book, layers).await?,
+            (Err(problems), _) => Err(problems),
+        };
         match checked {
             Ok(checked) => {
                 found.changes = checked.merged.changes;
@@ -158,15 +203,34 @@ impl SettingsApi {
         Ok(found)
     }
 
-    /// Reads the layers again, with the changes over the API on top. The inner error lists the
-    /// problems with them.
-    async fn read(&self, book: &Book) -> Result<Result<Candidate, Vec<String>>, HiveError> {
+    /// Checks the files that layers name, with the changes over the API on top. Layers that are not
+    /// valid name none: they are refused afterwards. The inner error is the problem.
+    async fn check_files_of(&self, layers: &Layers) -> Result<Result<(), String>, HiveError> {
+        let overrides = self.0.book.lock().await.content.overrides.clone();
+        let layers = layers.clone();
+        match loaded(move || Candidate::new(layers, overrides)).await? {
+            Ok(candidate) => Ok(self.check_files(candidate.config).await),
+            Err(_) => Ok(Ok(())),
+        }
+    }
+
+    /// Loads layers, alone and with the changes over the API on top, and checks them. Reads no file.
+    /// The inner error lists the problems with them.
+    async fn checked(
+        &self,
+        book: &Book,
+        layers: Layers,
+    ) -> Result<Result<Checked, Vec<String>>, HiveError> {
         let (source, overrides) = (self.0.source.clone(), book.content.overrides.clone());
+        let in_force = self.0.settings.get();
         loaded(move || {
-            let layers = source.layers().map_err(|error| problems_of(&error))?;
+            // A start loads them alone first.
+            let alone = layers.clone().load().map(drop);
+            alone.map_err(|error| problems_of(&error))?;
             let read = Candidate::new(layers, overrides).map_err(|error| problems_of(&error))?;
-            source.check(&read.config).map_err(|reason| vec![reason])?;
-            Ok(read)
+            let values = source.check_values(&read.config);
+            values.map_err(|reason| vec![reason])?;
+            check(&in_force, read).map_err(|error| problems_of(&error))
         })
         .await
     }

@@ -1,8 +1,8 @@
 //! The ways back: confirmation, undo, and settings that the hive takes back by itself.
 
-use std::sync::Arc;
+use std::sync::PoisonError;
 
-use deia_ledger::{Apply, Note, SettledVersion, StoreError, StoredSettings, WriteSettings};
+use deia_ledger::{Note, SettledVersion, WriteSettings};
 use deia_model::{
     Action, Principal, SettingsOrigin, SettingsOutcome, SettingsReload, SettingsVersion, Timestamp,
 };
@@ -14,11 +14,11 @@ use super::{
     candidate::Candidate,
     content::Content,
     probation,
-    probation::Open,
     reload::{loaded, problems_of},
     state::{Book, event},
+    trips,
 };
-use crate::{HiveError, config::Provenance};
+use crate::{HiveError, lifecycle::State};
 
 impl SettingsApi {
     /// Confirms the settings in force: they are not taken back for want of it any more, though
@@ -27,6 +27,16 @@ impl SettingsApi {
     /// # Errors
     /// [`HiveError::NothingToConfirm`], and that another version is in force.
     pub async fn confirm(
+        &self,
+        who: &Principal,
+        version: Option<u64>,
+    ) -> Result<SettingsVersion, HiveError> {
+        let (api, who) = (self.clone(), who.clone());
+        self.whole(async move { api.carry_out_confirm(&who, version).await })
+            .await?
+    }
+
+    async fn carry_out_confirm(
         &self,
         who: &Principal,
         version: Option<u64>,
@@ -61,7 +71,7 @@ impl SettingsApi {
             mends: true,
             ..WriteSettings::default()
         };
-        self.0.access.apply_for(who, write).await?;
+        self.write(&mut book, Asked::By(who), write).await?;
         for it in &mut book.open {
             it.confirm_by = None;
         }
@@ -83,6 +93,17 @@ impl SettingsApi {
         to: Option<u64>,
         version: Option<u64>,
     ) -> Result<SettingsReload, HiveError> {
+        let (api, who) = (self.clone(), who.clone());
+        self.whole(async move { api.carry_out_undo(&who, to, version).await })
+            .await?
+    }
+
+    async fn carry_out_undo(
+        &self,
+        who: &Principal,
+        to: Option<u64>,
+        version: Option<u64>,
+    ) -> Result<SettingsReload, HiveError> {
         let mut book = self.0.book.lock().await;
         expect(&book, version)?;
         self.record_rest(&mut book).await?;
@@ -94,6 +115,7 @@ impl SettingsApi {
             Some(to) => open.iter().position(|it| it.version == to).map(|at| at + 1),
         };
         if let Some(first) = first.filter(|first| *first < open.len()) {
+            self.still_allowed(&mut book, who).await?;
             let by = Asked::By(who);
             return self.take_back(&mut book, first, "on request", by).await;
         }
@@ -110,8 +132,6 @@ impl SettingsApi {
         let checked = self
             .restored(&book, &Content::read(&stored.content))
             .await?;
-        let put_aside = book.content.file_hash.clone();
-        let is_other = checked.content.file_hash != put_aside;
         let intent = Intent {
             restores: Some(number),
             apply_rest: true,
@@ -121,27 +141,16 @@ impl SettingsApi {
         if !done.applied {
             return Err(HiveError::NothingToUndo);
         }
-        if let Some(hash) = put_aside.filter(|_| is_other) {
-            self.reject(&mut book, hash).await?;
-        }
         Ok(done)
-    }
-
-    /// Notes that a content of the settings file is not to be applied until it changes.
-    async fn reject(&self, book: &mut Book, hash: String) -> Result<(), HiveError> {
-        let write = WriteSettings {
-            expected: book.newest,
-            rejected: Note::Set(hash.clone()),
-            mends: true,
-            ..WriteSettings::default()
-        };
-        book.rejected = Some(hash);
-        Ok(self.0.ledger.apply(write).await.map(drop)?)
     }
 
     /// Returns the content of an earlier version, checked. Reads no file: the trouble may be a disk
     /// that hangs.
-    async fn restored(&self, book: &Book, content: &Content) -> Result<Checked, HiveError> {
+    pub(super) async fn restored(
+        &self,
+        book: &Book,
+        content: &Content,
+    ) -> Result<Checked, HiveError> {
         let (base, content) = (book.base.clone(), content.clone());
         let in_force = self.0.settings.get();
         let checked = loaded(move || {
@@ -150,155 +159,6 @@ impl SettingsApi {
         });
         let checked = checked.await?;
         checked.map_err(|error| HiveError::SettingsInvalid(problems_of(&error)))
-    }
-
-    /// Takes back a version and all later ones. They are out of force even if that cannot be
-    /// recorded, which is then tried again.
-    pub(super) async fn take_back(
-        &self,
-        book: &mut Book,
-        first: usize,
-        reason: &str,
-        asked: Asked<'_>,
-    ) -> Result<SettingsReload, HiveError> {
-        let before = match first.checked_sub(1).and_then(|at| book.open.get(at)) {
-            Some(open) => (open.version, open.content.clone()),
-            None => book.confirmed.clone(),
-        };
-        let checked = self.restored(book, &before.1).await?;
-        let reverted: Vec<u64> = book.open[first..].iter().map(|it| it.version).collect();
-        let (config, after) = (self.0.settings.get(), Arc::new(checked.merged.config));
-        if let Err(error) = self.reconfigure(&config, &after).await {
-            tracing::error!(
-                error,
-                "a subsystem does not go back to its settings; restart the server"
-            );
-        }
-        let last = first.checked_sub(1).and_then(|at| book.open.get(at));
-        let version = SettingsVersion {
-            version: book.newest + 1,
-            at: Timestamp::now(),
-            actor: asked.name(),
-            origin: match asked {
-                Asked::By(_) => SettingsOrigin::Undo,
-                Asked::ByHive => SettingsOrigin::TakenBack,
-            },
-            restores: Some(before.0),
-            changes: crate::config::changes(&book.content.values, &checked.content.values),
-            outcome: match last {
-                Some(_) => SettingsOutcome::Probation,
-                None => SettingsOutcome::Confirmed,
-            },
-            reason: Some(reason.to_owned()),
-            probation_until: last.map(|it| it.until),
-            confirm_by: None,
-            confirmed_by: None,
-        };
-        self.0.settings.put(version.version, after);
-        let write = self.write_of(book, &version, &checked.content, &reverted, asked);
-        let done = SettingsReload {
-            version: version.version,
-            applied: true,
-            changes: version.changes.clone(),
-            at_restart: checked.merged.at_restart.clone(),
-            probation_until: version.probation_until,
-            confirm_by: version.confirm_by,
-        };
-        tracing::warn!(
-            version = version.version,
-            restores = before.0,
-            reason,
-            "settings were taken back"
-        );
-        self.0.metrics.note_taken_back();
-        if let Note::Set(hash) = &write.rejected {
-            book.rejected = Some(hash.clone());
-        }
-        book.open.truncate(first);
-        match book.open.last().cloned() {
-            // The values are still on probation.
-            Some(before) => book.open.push(Open {
-                version: version.version,
-                confirm_by: None,
-                ..before
-            }),
-            None => book.confirmed = (version.version, checked.content.clone()),
-        }
-        book.provenance = Provenance::of(&checked.candidate.base);
-        book.base = checked.candidate.base;
-        book.content = checked.content;
-        book.at_restart = checked.merged.at_restart;
-        let told = format!("version {}: {reason}", reverted[0]);
-        let told = matches!(asked, Asked::ByHive).then_some(told);
-        self.note_taken_back(book, told);
-        book.in_force = version;
-        book.unrecorded = Some(Box::new(write));
-        match (self.record_rest(book).await, asked) {
-            (Err(error), Asked::By(_)) => Err(error),
-            (Err(error), Asked::ByHive) => {
-                tracing::warn!(%error, "settings that were taken back could not be recorded; retrying");
-                Ok(done)
-            }
-            (Ok(()), _) => Ok(done),
-        }
-    }
-
-    fn write_of(
-        &self,
-        book: &Book,
-        version: &SettingsVersion,
-        content: &Content,
-        reverted: &[u64],
-        asked: Asked<'_>,
-    ) -> WriteSettings {
-        let reason = version.reason.clone().unwrap_or_default();
-        let hive = self.0.ledger.hive_id();
-        let put_aside = book.content.file_hash.clone();
-        let put_aside = put_aside.filter(|_| content.file_hash != book.content.file_hash);
-        let settle = reverted.iter().map(|number| SettledVersion {
-            reason: Some(reason.clone()),
-            ..SettledVersion::to(*number, SettingsOutcome::Reverted)
-        });
-        WriteSettings {
-            expected: book.newest,
-            settle: settle.collect(),
-            add: Some(StoredSettings {
-                version: version.clone(),
-                content: content.stored(),
-            }),
-            rejected: put_aside.map_or(Note::Keep, Note::Set),
-            taken_back: match asked {
-                Asked::ByHive => Note::Set(format!("version {}: {reason}", reverted[0])),
-                Asked::By(_) => Note::Clear,
-            },
-            events: vec![event(
-                Action::ConfigReverted,
-                &version.actor,
-                &hive,
-                version,
-                reverted,
-            )],
-            keep: self.0.settings.get().settings.keep_versions,
-            mends: true,
-        }
-    }
-
-    /// Writes the record of settings that were taken back, if that failed before.
-    pub(super) async fn record_rest(&self, book: &mut Book) -> Result<(), HiveError> {
-        let Some(write) = book.unrecorded.as_deref().cloned() else {
-            return Ok(());
-        };
-        let expected = write.expected;
-        match self.0.ledger.apply(write).await {
-            Ok(newest) => book.newest = newest,
-            // It was written, though the answer was lost.
-            Err(StoreError::Refused(deia_ledger::Rejection::VersionMismatch {
-                actual, ..
-            })) if actual == expected + 1 => book.newest = actual,
-            Err(error) => return Err(error.into()),
-        }
-        book.unrecorded = None;
-        Ok(())
     }
 
     /// Does what is due: takes back what nobody confirmed, and ends probations. Returns the next
@@ -318,7 +178,12 @@ impl SettingsApi {
                 tracing::error!(%error, "settings that nobody confirmed could not be taken back");
             }
         }
-        let passed = probation::passed(&book.open, now);
+        // Trouble of the last part of a probation is known only later.
+        let known_after = self.known_after();
+        let passed = probation::passed(&book.open, now.minus_millis(known_after));
+        if passed > 0 && self.crashes_are_open(book.open[passed - 1].until) {
+            return Some(now);
+        }
         if passed > 0 {
             let stays = book.open[..passed].iter();
             let settle = stays.map(|it| SettledVersion::to(it.version, SettingsOutcome::Confirmed));
@@ -328,8 +193,8 @@ impl SettingsApi {
                 mends: true,
                 ..WriteSettings::default()
             };
-            match self.0.ledger.apply(write).await {
-                Ok(_) => {
+            match self.write(&mut book, Asked::ByHive, write).await {
+                Ok(()) => {
                     let last = book.open.drain(..passed).next_back();
                     if let Some(last) = last {
                         if last.version == book.in_force.version {
@@ -344,11 +209,19 @@ impl SettingsApi {
                 }
             }
         }
-        probation::next_due(&book.open)
+        probation::next_due(&book.open, known_after)
     }
 
     /// Takes settings back if trouble that began at that time is within their probation.
-    pub(super) async fn judge(&self, began: Timestamp, reason: &str) {
+    pub(super) async fn judge(&self, began: Timestamp, reason: String) {
+        let api = self.clone();
+        // A failure is told by the hook of panics.
+        let _ = self
+            .whole(async move { api.carry_out_judgement(began, &reason).await })
+            .await;
+    }
+
+    async fn carry_out_judgement(&self, began: Timestamp, reason: &str) {
         let mut book = self.0.book.lock().await;
         let Some(first) = probation::tripped(&book.open, began) else {
             return;
@@ -364,7 +237,47 @@ impl SettingsApi {
     /// Returns true if there is a version that trouble would take back now.
     pub(super) async fn is_on_probation(&self, now: Timestamp) -> bool {
         let book = self.0.book.lock().await;
-        book.open.iter().any(|it| now <= it.until)
+        let known_after = self.known_after();
+        let mut open = book.open.iter();
+        open.any(|it| now <= it.until.plus_millis(known_after))
+    }
+
+    /// Returns the time after which trouble that has begun is known, in milliseconds.
+    fn known_after(&self) -> u64 {
+        let known_after = trips::known_after(&self.0.settings.get());
+        u64::try_from(known_after.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Returns true if crashes that began by then may still keep a part down.
+    fn crashes_are_open(&self, until: Timestamp) -> bool {
+        let tree = self.0.tree.get();
+        let since = tree.and_then(|tree| trips::crashing_since(&tree.status()));
+        since.is_some_and(|since| since <= until)
+    }
+
+    /// Looks if the hive is ready, if it should be. Returns the time since which it is not, if an
+    /// earlier look has found that, too. A change looks before it is recorded, so that trouble
+    /// which was there before is none of it.
+    pub(super) async fn look_at_readiness(&self) -> Option<Timestamp> {
+        let began = Timestamp::now();
+        let needs = self.0.needs.get()?;
+        let is_up = || self.0.lifecycle.state() == State::Ready;
+        let ready = !is_up() || (needs.can_commit)().await;
+        #[cfg(test)]
+        let ready = ready && self.0.faults.is_ready();
+        let mut unready = self
+            .0
+            .unready_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // A stop that begins meanwhile is no trouble.
+        if ready || !is_up() {
+            *unready = None;
+            return None;
+        }
+        let before = *unready;
+        unready.get_or_insert(began);
+        before
     }
 }
 

@@ -17,11 +17,19 @@ pub trait SettingsSource: Send + Sync + 'static {
     /// Returns the path of the settings file, if there is one now. May block.
     fn path(&self) -> Option<PathBuf>;
 
-    /// Checks what only the process knows, such as its certificate. May block.
+    /// Checks the files of the process that settings name, such as its certificate. May block.
     ///
     /// # Errors
     /// The reason why these settings cannot be used.
     fn check(&self, _config: &Config) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Checks values that only the process knows, such as the filter of its logs. Reads no file.
+    ///
+    /// # Errors
+    /// The reason why these settings cannot be used.
+    fn check_values(&self, _config: &Config) -> Result<(), String> {
         Ok(())
     }
 

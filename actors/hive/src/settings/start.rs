@@ -1,6 +1,6 @@
 //! The settings of a start: the layers, and the versions that an earlier run has left.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use deia_ledger::{Note, SettingsRecord, StoredSettings, WriteSettings};
 use deia_model::{
@@ -11,6 +11,7 @@ use super::{
     candidate::{Candidate, values_of},
     content::{Content, hash_of},
     plan::{Plan, plan},
+    probation::Open,
     source::{FixedSettings, SettingsSource},
     state::{Book, event},
 };
@@ -25,6 +26,8 @@ pub struct StartSettings(Resolved);
 /// The settings of a start, and the record of versions as it will be.
 pub(crate) struct Resolved {
     pub(super) source: Arc<dyn SettingsSource>,
+    /// The layers as they were read.
+    layers: Layers,
     pub(super) book: Book,
     /// Settings to start with.
     pub(super) config: Config,
@@ -75,6 +78,14 @@ impl Resolved {
         &self.config
     }
 
+    /// Makes them again from the same layers, for a store that was replaced meanwhile.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: the settings are not valid.
+    pub(crate) fn again(self) -> Result<Self, ConfigError> {
+        StartSettings::with_layers(self.source, self.layers).map(StartSettings::into_resolved)
+    }
+
     /// Returns the number of the version that the hive starts with.
     pub(crate) fn version(&self) -> u64 {
         self.book.in_force.version
@@ -111,7 +122,7 @@ fn resolve(
     mut plan: Plan,
     now: Timestamp,
 ) -> Result<Resolved, ConfigError> {
-    let hash = layers.read_text().map(hash_of);
+    let (read, hash) = (layers.clone(), layers.read_text().map(hash_of));
     let basis = plan.basis.clone();
     let is_rejected = plan.rejected.is_some() && plan.rejected == hash;
     let candidate = match &basis {
@@ -127,10 +138,9 @@ fn resolve(
     };
     let candidate = match candidate {
         Ok(candidate) => candidate,
-        // The file has changed: the changes over the API may not fit it any more.
         Err(error) => {
-            let alone = Candidate::new(layers, Default::default()).map_err(|_| error)?;
-            let reason = "the changes over the API do not fit the settings file any more";
+            let (alone, reason) =
+                without_overrides(layers, basis.as_ref().filter(|_| is_rejected), error)?;
             plan.taken_back = Some(reason.to_owned());
             alone
         }
@@ -152,7 +162,15 @@ fn resolve(
     let is_new = !same || plan.basis_is_restored(record);
     let version = version_of(&plan, record, &content, is_new, now);
     let write = write_of(&plan, record, &version, &content, is_new, &candidate.config);
-    let open = plan.open;
+    let mut open = plan.open;
+    if is_new && let Some(last) = open.last().cloned() {
+        // It contains the versions that are still on probation, and goes back with them.
+        open.push(Open {
+            version: version.version,
+            content: content.clone(),
+            ..last
+        });
+    }
     let confirmed = match version.outcome {
         SettingsOutcome::Confirmed => (version.version, content.clone()),
         _ => plan.confirmed.unwrap_or((version.version, content.clone())),
@@ -171,8 +189,36 @@ fn resolve(
             ..Book::new(candidate)
         },
         source,
+        layers: read,
         write,
     })
+}
+
+/// Returns settings without the changes over the API, which do not fit the others any more, and the
+/// reason. A content of the file that was rejected is used only if there is no other start.
+fn without_overrides(
+    layers: Layers,
+    basis: Option<&(StoredSettings, Content)>,
+    error: ConfigError,
+) -> Result<(Candidate, &'static str), ConfigError> {
+    if let Some((_, content)) = basis {
+        let content = Content {
+            overrides: BTreeMap::new(),
+            ..content.clone()
+        };
+        if let Ok(earlier) = Candidate::restored(layers.clone(), &content) {
+            let reason = "the changes over the API do not fit the earlier settings file, which is used again, any more";
+            return Ok((earlier, reason));
+        }
+    }
+    let alone = Candidate::new(layers, BTreeMap::new()).map_err(|_| error)?;
+    let reason = match basis {
+        Some(_) => {
+            "the earlier version cannot be used any more, so the settings file is used although it was taken back"
+        }
+        None => "the changes over the API do not fit the settings file any more",
+    };
+    Ok((alone, reason))
 }
 
 impl Plan {
@@ -255,7 +301,9 @@ fn write_of(
         None => Note::Clear,
     };
     let (rejected, taken_back) = (note(&plan.rejected), note(&plan.taken_back));
-    let notes_stay = plan.rejected == record.rejected && plan.taken_back == record.taken_back;
+    let notes_stay = plan.rejected == record.rejected
+        && plan.taken_back == record.taken_back
+        && plan.ended_under == record.ended_under;
     if !is_new && plan.settle.is_empty() && notes_stay {
         return None;
     }
@@ -268,6 +316,7 @@ fn write_of(
         }),
         rejected,
         taken_back,
+        ended_under: note(&plan.ended_under),
         events,
         keep: config.settings.keep_versions,
         mends: true,

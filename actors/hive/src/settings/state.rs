@@ -1,8 +1,13 @@
 //! The state of the settings, as it is kept in memory. Rebuilt from the ledger at a start.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use deia_ledger::WriteSettings;
-use deia_model::{Action, NewEvent, SettingsOrigin, SettingsOutcome, SettingsVersion, Timestamp};
+use deia_model::{
+    Action, NewEvent, SettingSource, SettingsOrigin, SettingsOutcome, SettingsVersion, Timestamp,
+};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{candidate::Candidate, content::Content, probation::Open};
 use crate::config::{Layers, Provenance};
@@ -14,7 +19,7 @@ const EVENT_KEYS: usize = 100;
 /// Settings in force, and everything that decides about changes of them.
 #[derive(Clone, Debug)]
 pub(super) struct Book {
-    /// Number of the newest stored version.
+    /// Number of the newest version: of the stored ones, and of those to be recorded.
     pub(super) newest: u64,
     /// The version in force.
     pub(super) in_force: SettingsVersion,
@@ -32,10 +37,30 @@ pub(super) struct Book {
     pub(super) taken_back: Option<String>,
     /// Keys that differ and take effect at the next start.
     pub(super) at_restart: Vec<String>,
-    /// Content of the file that could not be applied: its hash, and the reason.
-    pub(super) file_problem: Option<(String, String)>,
-    /// A record that could not be written when settings were taken back.
-    pub(super) unrecorded: Option<Box<WriteSettings>>,
+    /// Sources of the values in force of those keys.
+    pub(super) sources: BTreeMap<String, SettingSource>,
+    /// Content of the file that could not be applied.
+    pub(super) file_problem: Option<FileProblem>,
+    /// Records that could not be written yet, in their order.
+    pub(super) unrecorded: VecDeque<WriteSettings>,
+    /// True if the store may have another newest version.
+    pub(super) out_of_step: bool,
+}
+
+/// A content of the settings file that could not be applied.
+#[derive(Clone, Debug)]
+pub(super) struct FileProblem {
+    pub(super) hash: String,
+    pub(super) reason: String,
+    /// Time from which it is tried again; `None`: when it has changed.
+    pub(super) retry_at: Option<Instant>,
+}
+
+impl FileProblem {
+    /// Returns true if that content is not to be tried again now.
+    pub(super) fn holds(&self, hash: &str) -> bool {
+        self.hash == hash && self.retry_at.is_none_or(|at| Instant::now() < at)
+    }
 }
 
 impl Book {
@@ -65,9 +90,27 @@ impl Book {
             rejected: None,
             taken_back: None,
             at_restart: Vec::new(),
+            sources: BTreeMap::new(),
             file_problem: None,
-            unrecorded: None,
+            unrecorded: VecDeque::new(),
+            out_of_step: false,
         }
+    }
+
+    /// Takes the layers of settings that are in force now, but for keys that take effect at the next
+    /// start.
+    pub(super) fn take_base(&mut self, base: Layers, at_restart: Vec<String>) {
+        let before = at_restart.iter().map(|key| (key.clone(), self.source(key)));
+        self.sources = before.collect();
+        self.provenance = Provenance::of(&base);
+        self.base = base;
+        self.at_restart = at_restart;
+    }
+
+    /// Returns the layer below changes over the API that the value in force of a key comes from.
+    pub(super) fn source(&self, key: &str) -> SettingSource {
+        let kept = self.sources.get(key).cloned();
+        kept.unwrap_or_else(|| self.provenance.source(key))
     }
 }
 

@@ -2,12 +2,20 @@
 
 mod changes;
 mod edits;
+mod records;
 mod starts;
 mod trouble;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Condvar, Mutex,
+    atomic::{AtomicBool, AtomicU32, Ordering},
+};
 
-use deia_model::{Action, EventFilter, PageRequest, Principal, SettingsReload, SettingsVersion};
+use deia_ledger::StoreError;
+use deia_model::{
+    Action, EventFilter, Level, PageRequest, Principal, SettingsReload, SettingsVersion, TaskType,
+    Timestamp,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -15,24 +23,102 @@ use super::{ChangeSetting, ReloadSettings, SettingsSource, StartSettings};
 use crate::{
     Hive, HiveError, HiveStartError,
     config::{Config, ConfigError, Layers},
-    testing::no_front,
+    mode::{InForce, LevelSource},
+    testing::{no_front, until},
 };
+
+/// Failures that are asked for: a lost answer of the store, writes that it does not take, and a hive
+/// that is not ready.
+#[derive(Default)]
+pub(super) struct Faults {
+    lost: AtomicU32,
+    refuses: AtomicBool,
+    unready: AtomicBool,
+    looks: AtomicU32,
+}
+
+impl Faults {
+    /// Has the answer to that write from now on be lost, although the write is made.
+    fn lose(&self, write: u32) {
+        self.lost.store(write, Ordering::Relaxed);
+    }
+
+    /// Has nothing be written.
+    fn refuse(&self, refuses: bool) {
+        self.refuses.store(refuses, Ordering::Relaxed);
+    }
+
+    /// Has the hive not be ready.
+    fn unready(&self, unready: bool) {
+        self.unready.store(unready, Ordering::Relaxed);
+    }
+
+    /// Resolves once the readiness was looked at that often from now on.
+    async fn looked(&self, times: u32) {
+        let before = self.looks.load(Ordering::Relaxed);
+        until("the readiness is looked at", async || {
+            self.looks.load(Ordering::Relaxed) >= before + times
+        })
+        .await;
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        !self.unready.load(Ordering::Relaxed)
+    }
+
+    /// Fails if nothing is to be written.
+    pub(super) fn admit(&self) -> Result<(), StoreError> {
+        match self.refuses.load(Ordering::Relaxed) {
+            true => Err(StoreError::Busy),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn answer<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        let (set, take) = (Ordering::Relaxed, |left: u32| left.checked_sub(1));
+        match self.lost.fetch_update(set, set, take) {
+            Ok(1) => Err(StoreError::Unknown),
+            _ => answer,
+        }
+    }
+}
 
 /// Layers with a text in place of a settings file.
 struct Source {
     text: Mutex<String>,
     layers: Layers,
     gave_up: Mutex<Option<deia_model::Timestamp>>,
+    /// True while the file system of the file does not answer.
+    hangs: (Mutex<bool>, Condvar),
+}
+
+impl Source {
+    fn hang(&self, hangs: bool) {
+        *self.hangs.0.lock().unwrap() = hangs;
+        self.hangs.1.notify_all();
+    }
 }
 
 impl SettingsSource for Source {
     fn layers(&self) -> Result<Layers, ConfigError> {
+        let hangs = self.hangs.0.lock().unwrap();
+        drop(self.hangs.1.wait_while(hangs, |hangs| *hangs).unwrap());
         let text = self.text.lock().unwrap().clone();
         Ok(self.layers.clone().text("deia.yaml", text))
     }
 
     fn path(&self) -> Option<std::path::PathBuf> {
         Some("deia.yaml".into())
+    }
+
+    fn check_values(&self, config: &Config) -> Result<(), String> {
+        // As the filter of the logs is: only the process knows what is allowed.
+        let is_odd = |it: &TaskType| it.as_str() == "odd";
+        match config.tasks.types.iter().any(is_odd) {
+            true => Err("odd is not known here".to_owned()),
+            false => Ok(()),
+        }
     }
 
     fn gave_up_at(&self, _config: &Config) -> Option<deia_model::Timestamp> {
@@ -66,6 +152,7 @@ impl Site {
             text: Mutex::new(text.to_owned()),
             layers,
             gave_up: Mutex::default(),
+            hangs: Default::default(),
         });
         Self::start_in(dir, source).await.unwrap()
     }
@@ -164,4 +251,18 @@ fn limit(max: u32) -> String {
 
 fn json_of(value: impl serde::Serialize) -> Value {
     json!(value)
+}
+
+fn raise(site: &Site, number: u8, source: LevelSource, since: Timestamp) {
+    site.hive.level().set(InForce {
+        level: Level::new(number).unwrap(),
+        source,
+        since,
+        why: "memory is short".into(),
+    });
+}
+
+/// A time that is after all that was done before.
+fn soon() -> Timestamp {
+    Timestamp::now().plus_millis(5)
 }

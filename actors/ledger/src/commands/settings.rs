@@ -21,12 +21,16 @@ pub struct SettingsRecord {
     pub newest: u64,
     /// The newest version that was confirmed.
     pub confirmed: Option<StoredSettings>,
-    /// Later versions that are pending or on probation, the oldest first.
+    /// Versions that are pending, and later ones on probation, the oldest first.
     pub open: Vec<StoredSettings>,
     /// Hash of the content of the settings file that was taken back.
     pub rejected: Option<String>,
     /// Reason of the last time that settings were taken back, until they are changed or confirmed.
     pub taken_back: Option<String>,
+    /// True if the run before did not end in order, or if one is under way.
+    pub is_running: bool,
+    /// The version on probation under which a run ended that did not end in order.
+    pub ended_under: Option<String>,
 }
 
 /// The new state of an earlier version.
@@ -88,6 +92,8 @@ pub struct WriteSettings {
     pub rejected: Note,
     /// Reason of the last time that settings were taken back.
     pub taken_back: Note,
+    /// Number of the version on probation under which a run ended that did not end in order.
+    pub ended_under: Note,
     /// Events of the change.
     pub events: Vec<NewEvent>,
     /// Number of versions that are kept. The last confirmed one and later ones always are.

@@ -83,6 +83,7 @@ suite! { $
         earlier_versions_are_found_unless_they_were_taken_back,
         old_versions_are_forgotten_but_not_those_to_go_back_to,
         version_is_recorded_once_with_its_event,
+        probation_below_a_confirmed_version_is_over,
     }
     session_bots {
         tasks_of_a_session_go_to_its_bot,
@@ -403,13 +404,8 @@ async fn ready_ids(ledger: &Ledger, task_type: &str, priority: Priority) -> Vec<
 }
 
 async fn actions(ledger: &Ledger) -> Vec<Action> {
-    ledger
-        .events(0, 1_000)
-        .await
-        .unwrap()
-        .into_iter()
-        .filter_map(|event| event.action.known())
-        .collect()
+    let events = ledger.events(0, 1_000).await.unwrap().into_iter();
+    events.filter_map(|event| event.action.known()).collect()
 }
 
 async fn count(ledger: &Ledger, action: Action) -> usize {

@@ -61,7 +61,7 @@ pub(super) fn reload() -> Value {
     json!({
         "version": 7, "applied": true, "changes": [change()],
         "at_restart": ["server.workers"], "probation_until": "2026-11-20T08:31:00.000Z",
-        "confirm_by": "2026-11-20T08:40:00.000Z",
+        "confirm_by": "2026-11-20T08:40:00.000Z", "record_pending": true,
     })
 }
 

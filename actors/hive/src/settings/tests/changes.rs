@@ -52,6 +52,9 @@ fn change_that_is_not_possible_changes_nothing() {
         assert!(invalid(
             site.set("bots.first_port", json!(9500)).await.unwrap_err()
         ));
+        // Allowed by the settings, and not by the process.
+        let odd = site.set("tasks.types", json!(["odd"])).await;
+        assert!(invalid(odd.unwrap_err()));
         for key in ["server.workers", "bots.seed", "telemetry.otlp_endpoint"] {
             let refused = site.set(key, json!("x")).await.unwrap_err();
             assert!(
@@ -98,10 +101,21 @@ fn reload_applies_all_or_nothing() {
         };
         let done = site.reload(rest).await.unwrap();
         assert!(done.applied && done.at_restart == ["server.keep_alive"]);
+        // The value in force is not that of the file.
+        let settings = site.hive.settings();
+        let wait = settings.value("server.keep_alive").await.unwrap();
+        assert_eq!(wait.source.layer, SettingLayer::Default);
+        let max = settings.value("secrets.max").await.unwrap();
+        assert_eq!(max.source.layer, SettingLayer::File);
         assert_eq!(site.secrets_max(), 6);
         // Keys that wait for a start do not keep others from changing.
         site.set("secrets.max_bytes", json!("32KiB")).await.unwrap();
-        for broken in ["secrets: {max: 0}\n", "secrets: [", "no: {such: 1}\n"] {
+        for broken in [
+            "tasks: {types: [odd]}\n",
+            "secrets: {max: 0}\n",
+            "secrets: [",
+            "no: {such: 1}\n",
+        ] {
             site.write(broken);
             let refused = site.reload(ReloadSettings::default()).await.unwrap_err();
             assert!(
@@ -118,6 +132,21 @@ fn reload_applies_all_or_nothing() {
         };
         assert_eq!(site.hive.config().server.keep_alive, Duration::from_secs(7));
         assert_eq!(site.hive.config().secrets.max_bytes.as_u64(), 32 << 10);
+        site
+    });
+}
+
+#[test]
+fn file_that_a_start_could_not_load_is_refused() {
+    with_site("", &[], async |site| {
+        site.set("bots.last_port", json!(9_900)).await.unwrap();
+        // Valid only with the change over the API.
+        site.write("bots: {first_port: 9700, last_port: 8600}\n");
+        let refused = site.reload(ReloadSettings::default()).await.unwrap_err();
+        assert!(
+            matches!(refused, HiveError::SettingsInvalid(_)),
+            "{refused:?}"
+        );
         site
     });
 }
@@ -140,7 +169,9 @@ fn undo_puts_the_values_before_back() {
         assert_eq!(site.hive.config().secrets.max_bytes.as_u64(), 64 << 10);
         let refused = settings.undo(&site.admin, Some(undone.version), None).await;
         assert!(matches!(refused.unwrap_err(), HiveError::NothingToUndo));
-        // The file still has what was undone: a start does not use it.
+        // The file still has what was undone: a start does not use it, nor after another change.
+        site.set("tasks.max_batch", json!(7)).await.unwrap();
+        assert!(settings.status().await.unwrap().file.unwrap().rejected);
         let site = site.start_again().await;
         assert_eq!(site.secrets_max(), 5);
         site.write(&limit(9));
@@ -224,6 +255,75 @@ fn secrets_are_in_no_version_event_or_difference() {
         bytes.extend(std::fs::read(log).unwrap());
         let found = bytes.windows(6).any(|window| window == b"hunter");
         assert!(!found, "{}", dir_of("a secret is in the store"));
+        site
+    });
+}
+
+#[test]
+fn file_system_that_hangs_holds_no_change_back() {
+    with_site(&limit(5), &[], async |site| {
+        site.source.hang(true);
+        let settings = site.hive.settings();
+        let reads = async { (settings.status().await, settings.check_reload().await) };
+        let reload = site.reload(ReloadSettings::default());
+        tokio::select! {
+            _ = reads => panic!("the file cannot be read"),
+            done = reload => panic!("the file cannot be read: {done:?}"),
+            done = site.set("secrets.max", json!(7)) => assert!(done.unwrap().applied),
+        }
+        site.source.hang(false);
+        site
+    });
+}
+
+#[test]
+fn file_is_tried_again_after_a_failure_that_is_none_of_its_content() {
+    with_site(&limit(5), &[], async |site| {
+        let settings = site.hive.settings();
+        site.write(&limit(6));
+        let look = settings.look_at_file().await.unwrap();
+        settings.0.faults.refuse(true);
+        settings.apply_file(look.clone()).await;
+        assert_eq!(site.secrets_max(), 5);
+        settings.0.faults.refuse(false);
+        // The content of the look is applied, whatever the file has become meanwhile.
+        site.write(&limit(9));
+        settings.apply_file(look).await;
+        assert_eq!(site.secrets_max(), 6);
+        // One with a mistake is not tried again.
+        site.write(&limit(0));
+        for _ in 0..2 {
+            let look = settings.look_at_file().await.unwrap();
+            settings.apply_file(look).await;
+        }
+        assert!(
+            settings
+                .status()
+                .await
+                .unwrap()
+                .file
+                .unwrap()
+                .problem
+                .is_some()
+        );
+        assert_eq!(settings.0.metrics.refused(), 1);
+        site
+    });
+}
+
+#[test]
+fn signal_does_not_apply_a_content_that_was_taken_back() {
+    with_site(&limit(5), &[], async |site| {
+        let settings = site.hive.settings();
+        site.write(&limit(6));
+        settings.reload_on_signal().await.unwrap();
+        settings.undo(&site.admin, None, None).await.unwrap();
+        let refused = settings.reload_on_signal().await.unwrap_err();
+        assert!(refused.to_string().contains("was taken back"), "{refused}");
+        assert_eq!(site.secrets_max(), 5);
+        // Somebody asks for it.
+        site.reload(ReloadSettings::default()).await.unwrap();
+        assert_eq!(site.secrets_max(), 6);
         site
     });
 }

@@ -9,27 +9,13 @@ use deia_ledger::BoxFuture;
 use deia_model::{Action, Level, SettingsOrigin, Timestamp};
 use serde_json::json;
 
-use super::{HiveError, ReloadSettings, Site, limit, with_site};
+use super::{HiveError, ReloadSettings, limit, raise, soon, with_site};
 use crate::{
     config::Config,
     mode::{InForce, LevelSource},
     subsystem::Subsystem,
     testing::until,
 };
-
-fn raise(site: &Site, number: u8, source: LevelSource, since: Timestamp) {
-    site.hive.level().set(InForce {
-        level: Level::new(number).unwrap(),
-        source,
-        since,
-        why: "memory is short".into(),
-    });
-}
-
-/// A time that is after all that was done before.
-fn soon() -> Timestamp {
-    Timestamp::now().plus_millis(5)
-}
 
 #[test]
 fn level_that_signals_raise_takes_the_change_back() {
@@ -112,16 +98,82 @@ fn trouble_after_the_probation_takes_nothing_back() {
 }
 
 #[test]
+fn trouble_that_a_drill_hides_takes_the_change_back() {
+    with_site("", &[], async |site| {
+        site.set("secrets.max", json!(7)).await.unwrap();
+        raise(&site, 3, LevelSource::Operator, soon());
+        let demanded = InForce {
+            level: Level::IMPORTANT_SHED,
+            source: LevelSource::Signals,
+            since: soon(),
+            why: "memory is short".into(),
+        };
+        site.hive.level().demand(demanded);
+        until("it is taken back", async || site.secrets_max() == 1_000).await;
+        assert_eq!(site.hive.level().get().source, LevelSource::Operator);
+        site
+    });
+}
+
+#[test]
+fn trouble_of_a_probation_that_is_known_after_it_takes_the_change_back() {
+    let settings = [
+        ("settings.probation", "100ms"),
+        ("settings.look_every", "10s"),
+    ];
+    with_site("", &settings, async |site| {
+        site.set("secrets.max", json!(7)).await.unwrap();
+        let status = site.hive.settings().status().await.unwrap();
+        let end = status.in_force.probation_until.unwrap();
+        until("the probation is over", async || {
+            Timestamp::now() > end.plus_millis(100)
+        })
+        .await;
+        // The signals were over their trips within it, and had to be for a while.
+        site.hive.level().note_trip(end);
+        raise(&site, 1, LevelSource::Signals, soon());
+        until("it is taken back", async || site.secrets_max() == 1_000).await;
+        site
+    });
+}
+
+#[test]
+fn hive_that_was_not_ready_before_a_change_does_not_take_it_back() {
+    with_site("", &[("settings.look_every", "50ms")], async |site| {
+        let faults = &site.hive.settings().0.faults;
+        faults.unready(true);
+        site.set("secrets.max", json!(7)).await.unwrap();
+        faults.looked(5).await;
+        assert_eq!(site.secrets_max(), 7);
+        faults.unready(false);
+        faults.looked(2).await;
+        faults.unready(true);
+        until("it is taken back", async || site.secrets_max() == 1_000).await;
+        let reason = site.hive.settings().taken_back().unwrap();
+        assert!(reason.contains("not ready"), "{reason}");
+        site
+    });
+}
+
+#[test]
 fn part_that_crashes_too_often_takes_the_change_back() {
     with_site("", &[], async |site| {
         site.set("secrets.max", json!(7)).await.unwrap();
         let tree = site.hive.tree().unwrap().clone();
+        let before = Timestamp::now();
         until("the part stays down", async || {
             let _ = tree.fail_path("hive/services/statistics").await;
             let status = tree.status_of("hive/services/statistics").unwrap();
             status.state == deia_supervision::ChildState::Quarantined
         })
         .await;
+        let down = Timestamp::now();
+        // A reader that has missed the event finds the part.
+        let found = crate::settings::trips::down(&tree.status());
+        assert_eq!(found, ["hive/services/statistics"]);
+        // The report of a hive that gives up has the same.
+        let began = site.hive.operations().crashes_began().unwrap();
+        assert!(before <= began && began < down, "{before} {began} {down}");
         until("it is taken back", async || site.secrets_max() == 1_000).await;
         let reason = site.hive.settings().taken_back().unwrap();
         assert!(reason.contains("hive/services/statistics"), "{reason}");

@@ -83,6 +83,7 @@ pub(crate) async fn version_is_recorded_once_with_its_event(ledger: Ledger) {
             ..SettledVersion::to(2, Probation)
         }],
         rejected: Note::Set("hash".to_owned()),
+        ended_under: Note::Set("2".to_owned()),
         taken_back: Note::Set("why".to_owned()),
         ..settle(2, 2, Probation)
     };
@@ -94,6 +95,7 @@ pub(crate) async fn version_is_recorded_once_with_its_event(ledger: Ledger) {
         (record.rejected.as_deref(), record.taken_back.as_deref()),
         (Some("hash"), Some("why"))
     );
+    assert_eq!(record.ended_under.as_deref(), Some("2"));
     let [open] = &record.open[..] else {
         panic!("one is open: {record:?}");
     };
@@ -111,6 +113,29 @@ pub(crate) async fn version_is_recorded_once_with_its_event(ledger: Ledger) {
     let record = ledger.settings_record().await.unwrap();
     assert_eq!((record.rejected, record.open.len()), (None, 0));
     assert_eq!(record.taken_back.as_deref(), Some("why"));
+}
+
+pub(crate) async fn probation_below_a_confirmed_version_is_over(ledger: Ledger) {
+    use SettingsOutcome::{Confirmed, Pending, Probation};
+    for (version, outcome) in [
+        (1, Confirmed),
+        (2, Pending),
+        (3, Probation),
+        (4, Confirmed),
+        (5, Probation),
+    ] {
+        let keep = 50;
+        let add = WriteSettings {
+            keep,
+            ..add(version, outcome)
+        };
+        ledger.apply(add).await.unwrap();
+    }
+    let record = ledger.settings_record().await.unwrap();
+    assert_eq!(record.confirmed.unwrap().version.version, 4);
+    let open = record.open.iter().map(|it| it.version.version);
+    // One that was never applied is still to be settled.
+    assert_eq!(open.collect::<Vec<_>>(), [2, 5]);
 }
 
 pub(crate) async fn earlier_versions_are_found_unless_they_were_taken_back(ledger: Ledger) {

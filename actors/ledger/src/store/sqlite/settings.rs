@@ -16,6 +16,7 @@ const SELECT: &str = "SELECT version, at, actor, origin, restores, changes, outc
 /// Names of the notes.
 const REJECTED: &str = "rejected";
 const TAKEN_BACK: &str = "taken_back";
+const ENDED_UNDER: &str = "ended_under";
 
 pub(super) fn apply(tx: &mut Tx<'_>, command: &WriteSettings) -> Result<Reply, ApplyError> {
     let newest = newest(tx.db)?;
@@ -35,6 +36,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &WriteSettings) -> Result<Reply, A
     }
     note(tx.db, REJECTED, &command.rejected)?;
     note(tx.db, TAKEN_BACK, &command.taken_back)?;
+    note(tx.db, ENDED_UNDER, &command.ended_under)?;
     for event in &command.events {
         tx.log_event(event)?;
     }
@@ -174,7 +176,12 @@ pub(super) fn record(db: &Connection) -> rusqlite::Result<SettingsRecord> {
         return Ok(SettingsRecord::default());
     }
     let confirmed = "WHERE outcome = 'confirmed' AND version > ?1 ORDER BY version DESC LIMIT 1";
-    let open = format!("{SELECT} WHERE outcome IN ('pending', 'probation') ORDER BY version");
+    // One on probation below the last confirmed version is over with it.
+    let open = format!(
+        "{SELECT} WHERE outcome = 'pending' OR (outcome = 'probation' AND version >
+             (SELECT coalesce(max(version), 0) FROM settings_versions WHERE outcome = 'confirmed'))
+         ORDER BY version"
+    );
     let open = db
         .prepare_cached(&open)?
         .query_map([], stored)?
@@ -185,7 +192,17 @@ pub(super) fn record(db: &Connection) -> rusqlite::Result<SettingsRecord> {
         open,
         rejected: noted(db, REJECTED)?,
         taken_back: noted(db, TAKEN_BACK)?,
+        is_running: is_running(db)?,
+        ended_under: noted(db, ENDED_UNDER)?,
     })
+}
+
+fn is_running(db: &Connection) -> rusqlite::Result<bool> {
+    let running = db
+        .prepare_cached("SELECT value FROM meta WHERE key = 'running'")?
+        .query_row([], |row| row.get::<_, String>(0))
+        .optional()?;
+    Ok(running.as_deref() == Some("yes"))
 }
 
 /// Returns the version that a condition on a number selects. A number beyond those of SQLite is
