@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use crate::support::{TestApp, command, store_in, task};
 
 mod off;
+mod unmounted;
 
 const STATUS: &str = "/api/disaster-recovery/status";
 
@@ -287,6 +288,8 @@ async fn restore_in_place_restarts_with_the_state_of_the_point() {
     let lost = app.submit(&task("lost")).await;
     let path = format!("/api/disaster-recovery/restore/{point}");
     app.post(&path, &json!({"to": "elsewhere"})).await.is(422);
+    let earlier = json!({"to": "in_place", "at": "2001-01-01T00:00:00Z"});
+    app.post(&path, &earlier).await.is(422);
     app.post(&path, &json!({"to": "in_place"})).await.is(202);
     app.until("the restored hive", async |_| {
         let request = app.request_as(&app.admin, Method::GET, STATUS);

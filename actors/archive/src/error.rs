@@ -30,6 +30,24 @@ pub enum ArchiveError {
     /// The log of the store does not continue where the archive ends.
     #[error("the log does not continue the archive: {0}")]
     Broken(String),
+    /// Another hive writes the archive of this one.
+    #[error(
+        "{place}: another hive writes this archive; each data directory needs its own recovery.url"
+    )]
+    Fenced {
+        /// The object that the other one has written.
+        place: String,
+    },
+    /// Two hives have written the archive of one.
+    #[error(
+        "two hives have written this archive: {later} does not continue {earlier}; choose one of their restore points"
+    )]
+    Forked {
+        /// Id of the later generation.
+        later: String,
+        /// Id of the one before it.
+        earlier: String,
+    },
     /// Nothing in the archive fits the request.
     #[error("{0}")]
     NoSuchPoint(String),
@@ -44,9 +62,10 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    /// Returns whether retrying the same operation may succeed.
+    /// Returns whether the writer of the archive goes on with the same operation: it may succeed
+    /// later, or somebody has to decide.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Storage { .. })
+        matches!(self, Self::Storage { .. } | Self::Fenced { .. })
     }
 
     pub(crate) fn damaged(place: impl Into<String>, reason: impl Into<String>) -> Self {

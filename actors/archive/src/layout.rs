@@ -13,6 +13,20 @@ pub(crate) const SNAPSHOT: &str = "snapshot.json";
 /// Name of the object that describes a generation; written first.
 pub(crate) const GENERATION: &str = "generation.json";
 
+/// Returns the id of a generation. Ids sort by the number, and never by a clock.
+pub(crate) fn generation_id(number: u64, unique: &str) -> String {
+    format!("gen-{number:08}-{unique}")
+}
+
+/// Returns the number of a generation, by its id.
+pub(crate) fn generation_number(id: &str) -> Option<u64> {
+    let (number, unique) = id.strip_prefix("gen-")?.split_once('-')?;
+    match number.len() >= 8 && !unique.is_empty() {
+        true => number.parse().ok(),
+        false => None,
+    }
+}
+
 /// Keys of a generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Keys {
@@ -89,6 +103,23 @@ pub(crate) fn part_numbers(key: &str) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_generations_are_read_from_ids() {
+        for number in [1, 12, 99_999_999, 100_000_000] {
+            let id = generation_id(number, "0193a1c2");
+            assert_eq!(generation_number(&id), Some(number), "{id}");
+        }
+        for other in [
+            "",
+            "gen-1-a",
+            "gen-00000001",
+            "gen-00000001-",
+            "gen-0000000x-a",
+        ] {
+            assert_eq!(generation_number(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn numbers_of_parts_are_read_from_keys() {

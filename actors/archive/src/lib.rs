@@ -12,6 +12,7 @@
 mod document;
 mod error;
 mod layout;
+mod lineage;
 mod log;
 mod marks;
 mod part;
@@ -35,5 +36,5 @@ pub use self::{
     storage::{Directory, Item, Storage, open},
     survey::{Fault, Survey},
     verify::{Verified, verify},
-    writer::{Beginning, GenerationWriter, LogEnd, NEW_ARCHIVE, Needs, Resumed, resume},
+    writer::{Ahead, Beginning, GenerationWriter, LogEnd, NEW_ARCHIVE, Needs, Resumed, resume},
 };

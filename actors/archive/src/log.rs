@@ -15,6 +15,11 @@ const BIG_ENDIAN: u32 = 1;
 /// Sizes of a page that SQLite knows, in bytes.
 const PAGE_BYTES: std::ops::RangeInclusive<u32> = 512..=65_536;
 
+/// Returns whether SQLite has pages of that size, in bytes.
+pub(crate) fn is_page_size(bytes: u32) -> bool {
+    PAGE_BYTES.contains(&bytes) && bytes.is_power_of_two()
+}
+
 /// The running checksum of a log.
 pub(crate) type Checksum = [u32; 2];
 
@@ -36,9 +41,7 @@ impl LogHeader {
     pub(crate) fn parse(bytes: &[u8; HEADER_BYTES]) -> Option<Self> {
         let magic = word(bytes, 0);
         let page_bytes = word(bytes, 8);
-        let is_log = magic & !BIG_ENDIAN == MAGIC
-            && PAGE_BYTES.contains(&page_bytes)
-            && page_bytes.is_power_of_two();
+        let is_log = magic & !BIG_ENDIAN == MAGIC && is_page_size(page_bytes);
         let header = Self {
             big_endian: magic & BIG_ENDIAN != 0,
             page_bytes,
@@ -142,6 +145,14 @@ impl LogFile {
             Err(error) => Err(error),
             Ok(()) => Ok(LogHeader::parse(&bytes)),
         }
+    }
+
+    /// Returns whether the file has nothing, as after a log was truncated.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.0.metadata()?.len() == 0)
     }
 
     /// Reads `count` frames from a place on.

@@ -14,13 +14,16 @@ use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ArchiveError,
-    log::{Checksum, FRAME_HEADER_BYTES, LogCursor, LogHeader},
+    ArchiveError, document,
+    log::{self, Checksum, FRAME_HEADER_BYTES, LogCursor, LogHeader},
     marks::PageSum,
 };
 
 const MAGIC: &[u8; 8] = b"deiapart";
 const SHA_BYTES: usize = 32;
+/// Largest size of a part and of a chunk before its compression, in bytes. Fixed: far above the
+/// largest `recovery.piece_max_bytes`; a document that names more is not of deia.
+pub(crate) const PIECE_MAX_BYTES: u64 = 1 << 31;
 /// Size of everything before the header, in bytes.
 const PREFIX_BYTES: usize = MAGIC.len() + 4 + 8;
 
@@ -74,6 +77,14 @@ pub struct PartHeader {
     pub(crate) timeline: u64,
     /// The last known commit in this part or before it.
     pub(crate) last: Commit,
+    /// True if the last frame ends a known commit. One that is not known may be in the frames of
+    /// an earlier run of the store, and is later than `last`.
+    pub(crate) ends_known: bool,
+    /// Time of the earliest of the known commits in this part, in milliseconds since 1970; that
+    /// of the last known one before it if there is none. The clock may have been set meanwhile.
+    pub(crate) earliest_at: i64,
+    /// True if the generation had a complete snapshot when the part was written.
+    pub(crate) has_snapshot: bool,
     /// Time of writing, in milliseconds since 1970.
     pub(crate) written_at: i64,
     /// Size of the body before its compression, in bytes.
@@ -107,6 +118,13 @@ impl PartHeader {
             salts: self.salts,
             checksum: [0, 0],
         }
+    }
+
+    /// Returns whether the sizes are such that a part can have.
+    fn is_possible(&self) -> bool {
+        log::is_page_size(self.page_bytes)
+            && self.body_bytes <= PIECE_MAX_BYTES
+            && self.start.checked_add(self.frames).is_some()
     }
 
     /// Returns the checksum over all pages after the part.
@@ -209,11 +227,12 @@ pub(crate) fn split<'a>(
             let reason = "its content does not match its checksum";
             return Err(ArchiveError::damaged(place, reason));
         }
-        let header = serde_json::from_slice(&bytes[PREFIX_BYTES..header_end]);
-        let header = header.map_err(|error| {
-            let reason = format!("it was written by another version ({error})");
-            ArchiveError::damaged(place, reason)
-        })?;
+        let header: Result<PartHeader, _> = document::parse(&bytes[PREFIX_BYTES..header_end]);
+        let header = header.map_err(|reason| ArchiveError::damaged(place, reason))?;
+        if !header.is_possible() {
+            let reason = "its header has values that no part has";
+            return Err(ArchiveError::damaged(place, reason));
+        }
         parts.push(Sealed {
             header,
             hash,

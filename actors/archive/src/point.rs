@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ArchiveError, document, layout, storage::Storage};
+use crate::{ArchiveError, document, layout, log::is_page_size, marks::PageSum, storage::Storage};
 
 /// Reason why a restore point was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,12 @@ pub struct Point {
 }
 
 impl Point {
+    /// Returns the place of the point among all: the number of its generation, and its part.
+    pub fn order(&self) -> (u64, u64) {
+        let number = layout::generation_number(&self.generation);
+        (number.unwrap_or(0), self.part)
+    }
+
     /// Writes the point.
     ///
     /// # Errors
@@ -66,7 +72,13 @@ impl Point {
     pub fn read(storage: &dyn Storage, hive: &str, id: &str) -> Result<Self, ArchiveError> {
         let key = layout::point(hive, id);
         let point: Self = document::read(storage, &key)?;
+        let is_possible =
+            is_page_size(point.page_bytes) && PageSum::parse(point.pages, &point.sum).is_some();
         match point.id == id && point.hive == hive {
+            true if !is_possible => Err(ArchiveError::damaged(
+                storage.address(&key),
+                "it has values that no restore point has",
+            )),
             true => Ok(point),
             false => Err(ArchiveError::damaged(
                 storage.address(&key),

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ArchiveError, document, layout::Keys, marks::PageSum, storage::Storage};
+use crate::{
+    ArchiveError, document, layout::Keys, log::is_page_size, marks::PageSum, part::PIECE_MAX_BYTES,
+    storage::Storage,
+};
 
 /// A piece of the copy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,13 +54,24 @@ impl Snapshot {
         let is_it = snapshot.id == id
             && snapshot.hive == keys.hive
             && snapshot.generation == keys.generation;
+        let damaged = |reason: &str| Err(ArchiveError::damaged(storage.address(&key), reason));
         match is_it {
+            true if !snapshot.is_possible() => damaged("it has values that no snapshot has"),
             true => Ok(snapshot),
             false => Err(ArchiveError::damaged(
                 storage.address(&key),
                 format!("it is snapshot {} of {}", snapshot.id, snapshot.generation),
             )),
         }
+    }
+
+    /// Returns whether the values are such that a snapshot can have.
+    fn is_possible(&self) -> bool {
+        let sizes = self.chunks.iter().map(|chunk| chunk.bytes);
+        is_page_size(self.page_bytes)
+            && self.page_sum().is_some()
+            && self.replay_from <= self.exact_after
+            && { sizes }.all(|bytes| bytes <= PIECE_MAX_BYTES)
     }
 
     /// Returns the checksum over all pages after the part that makes the copy exact.

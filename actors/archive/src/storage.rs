@@ -19,8 +19,9 @@ pub struct Item {
 /// A storage of objects under keys. All calls block; a caller that must not wait runs them
 /// elsewhere.
 pub trait Storage: Send + Sync {
-    /// Makes the storage usable for a new archive. Nothing else creates it: an archive that is
-    /// gone, because its disk was unmounted, must not be continued elsewhere.
+    /// Makes the storage usable for a new archive, and marks it as one. Nothing else does: writes
+    /// to a storage without the mark fail, because an archive that is gone, its disk unmounted,
+    /// must not be continued elsewhere.
     ///
     /// # Errors
     /// The storage cannot be written.
@@ -34,6 +35,14 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// The storage cannot be written; the object may exist all the same.
     fn put(&self, key: &str, bytes: &[u8]) -> io::Result<()>;
+
+    /// Writes an object of which there must be none, whole or not at all. The object is durable
+    /// when this returns.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`]: there is one, which stays as it is. The storage cannot be
+    /// written; the object may exist all the same.
+    fn create(&self, key: &str, bytes: &[u8]) -> io::Result<()>;
 
     /// Reads an object.
     ///
@@ -53,6 +62,14 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// The storage cannot be written.
     fn remove(&self, key: &str) -> io::Result<()>;
+
+    /// Removes what writers that died have left, and no listing shows. Does nothing by default.
+    ///
+    /// # Errors
+    /// The storage cannot be read or written.
+    fn sweep(&self) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Returns the address of an object for messages, without credentials.
     fn address(&self, key: &str) -> String;

@@ -10,6 +10,7 @@ use crate::{
     part::{self, PartHash, PartHeader},
     snapshot::Snapshot,
     storage::{Item, Storage},
+    writer::Beginning,
 };
 
 /// An object of an archive that is not sound.
@@ -36,6 +37,10 @@ impl Fault {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Generation {
     pub(crate) id: String,
+    /// Number among the generations of the hive.
+    pub(crate) number: u64,
+    /// Description; `None` if it cannot be read.
+    pub(crate) beginning: Option<Beginning>,
     /// Complete snapshots, oldest first.
     pub(crate) snapshots: Vec<Snapshot>,
     /// Objects with parts: the numbers of the first and the last part in each, in order.
@@ -47,9 +52,9 @@ pub(crate) struct Generation {
 /// The objects of one hive in an archive.
 #[derive(Debug, Default)]
 pub struct Survey {
-    /// Generations, oldest first.
+    /// Generations, in the order of their numbers.
     pub(crate) generations: Vec<Generation>,
-    /// Readable restore points, oldest first.
+    /// Readable restore points, in the order of their places in the archive.
     pub points: Vec<Point>,
     /// Objects that cannot be read.
     pub faults: Vec<Fault>,
@@ -92,9 +97,21 @@ impl Survey {
             generation.items.push(item);
         }
         for mut generation in found.into_values() {
-            survey.read_generation(storage, hive, &mut generation)?;
-            survey.generations.push(generation);
+            let Some(number) = layout::generation_number(&generation.id) else {
+                survey.faults.push(Fault {
+                    place: storage.address(&Keys::new(hive, &generation.id).prefix()),
+                    reason: "its name is none of a generation".into(),
+                });
+                continue;
+            };
+            generation.number = number;
+            if survey.read_generation(storage, hive, &mut generation)? {
+                survey.generations.push(generation);
+            }
         }
+        survey
+            .generations
+            .sort_by(|a, b| (a.number, &a.id).cmp(&(b.number, &b.id)));
         for item in list(storage, &layout::points(hive))? {
             survey.bytes += item.bytes;
             let name = item.key.rsplit('/').next().unwrap_or_default();
@@ -105,17 +122,45 @@ impl Survey {
                 survey.points.push(point);
             }
         }
-        survey.points.sort_by_key(|point| point.created_at);
+        survey
+            .points
+            .sort_by_key(|point| (point.order(), point.created_at));
         Ok(survey)
     }
 
+    /// Returns whether the archive has nothing of the hive.
+    pub fn is_empty(&self) -> bool {
+        self.generations.is_empty() && self.points.is_empty() && self.faults.is_empty()
+    }
+
+    /// Returns the ids of the generations, in order.
+    pub fn generations(&self) -> impl Iterator<Item = &str> {
+        self.generations.iter().map(|it| it.id.as_str())
+    }
+
+    /// Returns the id of the newest generation.
+    pub fn newest_generation(&self) -> Option<&str> {
+        self.generations.last().map(|it| it.id.as_str())
+    }
+
+    /// Reads the small objects of a generation. Returns `false` if it was removed meanwhile.
     fn read_generation(
         &mut self,
         storage: &dyn Storage,
         hive: &str,
         generation: &mut Generation,
-    ) -> Result<(), ArchiveError> {
+    ) -> Result<bool, ArchiveError> {
         let keys = Keys::new(hive, &generation.id);
+        match Beginning::read(storage, &keys) {
+            Ok(beginning) => generation.beginning = Some(beginning),
+            Err(error) if error.may_pass() => return Err(error),
+            Err(ArchiveError::Missing { .. })
+                if { generation.items.iter() }.any(|item| item.key == keys.generation()) =>
+            {
+                return Ok(false);
+            }
+            Err(error) => self.faults.push(Fault::of(&error)),
+        }
         let (log, snapshots) = (keys.log(), keys.snapshots());
         for item in &generation.items {
             if item.key.starts_with(&log) {
@@ -138,7 +183,7 @@ impl Survey {
         }
         generation.parts.sort_by_key(|(numbers, _)| *numbers);
         generation.snapshots.sort_by_key(|it| it.exact_after);
-        Ok(())
+        Ok(true)
     }
 
     /// Returns the value; a damaged object becomes a fault. One that was removed meanwhile is

@@ -3,10 +3,15 @@
 use crate::{
     ArchiveError, Fault, Survey, document,
     layout::{self, Keys},
+    lineage,
     part::{self, NO_PART, PartHash},
     storage::Storage,
     survey::{Generation, check, follows},
 };
+
+/// Times that parts are looked up again that were bundled meanwhile. Fixed: bundles are made
+/// minutes apart.
+const LOOKS: usize = 3;
 
 /// Result of a verification.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,7 +49,14 @@ pub fn verify(storage: &dyn Storage, hive: &str) -> Result<Verified, ArchiveErro
                 }
             }
         }
-        let hashes = verified.log(storage, &keys, generation)?;
+        // A fault of a snapshot is among those of the survey.
+        if generation.snapshots.is_empty()
+            && let Some(fault) = lineage::lost_snapshot(storage, hive, &survey, generation)?
+            && !survey.faults.contains(&fault)
+        {
+            verified.faults.push(fault);
+        }
+        let hashes = verified.settled_log(storage, hive, generation)?;
         for point in survey
             .points
             .iter()
@@ -93,6 +105,33 @@ impl Verified {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Verifies the chain of parts. Parts that are put into a bundle meanwhile are looked up again.
+    fn settled_log(
+        &mut self,
+        storage: &dyn Storage,
+        hive: &str,
+        generation: &Generation,
+    ) -> Result<Vec<(u64, PartHash)>, ArchiveError> {
+        let keys = Keys::new(hive, &generation.id);
+        let mut current = generation.clone();
+        for _ in 0..LOOKS {
+            let before = self.clone();
+            let hashes = self.log(storage, &keys, &current)?;
+            if self.faults.len() == before.faults.len() {
+                return Ok(hashes);
+            }
+            let mut again = Survey::of(storage, hive)?.generations.into_iter();
+            match again.find(|it| it.id == generation.id) {
+                Some(again) if again.parts != current.parts => {
+                    *self = before;
+                    current = again;
+                }
+                _ => return Ok(hashes),
+            }
+        }
+        self.log(storage, &keys, &current)
     }
 
     /// Verifies the chain of parts. Returns the number and the hash of each.

@@ -1,5 +1,7 @@
 //! The writer of a generation: ships the log, copies the database, makes restore points.
 
+mod ahead;
+mod beginning;
 mod bundling;
 mod copying;
 mod resume;
@@ -13,10 +15,14 @@ use std::{
 };
 
 use data_encoding::HEXLOWER;
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-pub use self::resume::{NEW_ARCHIVE, Resumed, resume};
+pub use self::beginning::Beginning;
+#[cfg(test)]
+pub(crate) use self::beginning::Link;
+pub use self::{
+    ahead::Ahead,
+    resume::{NEW_ARCHIVE, Resumed, resume},
+};
 use self::{bundling::Loose, copying::Copying};
 use crate::{
     ArchiveError, document,
@@ -55,20 +61,6 @@ pub struct Needs {
     pub piece_max_bytes: usize,
 }
 
-/// The description of a generation, written when it begins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Beginning {
-    pub(crate) v: u32,
-    /// Id of the generation.
-    pub id: String,
-    pub(crate) hive: String,
-    pub(crate) instance: String,
-    /// Time at which it began, in milliseconds since 1970.
-    pub began_at: i64,
-    /// The reason why the log does not continue the generation before.
-    pub reason: String,
-}
-
 /// A part that was encoded, and is not known to be in the archive.
 struct Pending {
     key: String,
@@ -94,6 +86,8 @@ pub struct GenerationWriter {
     copying: Option<Copying>,
     /// Parts that are objects of their own.
     loose: Vec<Loose>,
+    /// Keys of parts that are in bundles as well, to be removed.
+    leftover: Vec<String>,
     /// Time of the last snapshot, in milliseconds since 1970.
     snapshot_at: i64,
     /// Size of the parts since then, in bytes.
@@ -102,26 +96,14 @@ pub struct GenerationWriter {
 
 impl GenerationWriter {
     /// Begins a generation with a snapshot, whose copy begins now. Must be told of all commits
-    /// in the current log from its first frame on.
+    /// in the current log from its first frame on. The storage must be
+    /// [prepared](Storage::prepare).
     ///
     /// # Errors
     /// [`ArchiveError::Storage`].
     pub fn begin(needs: Needs, database: &File, reason: &str) -> Result<Self, ArchiveError> {
-        let id = format!("gen-{}", Uuid::now_v7().simple());
-        let keys = Keys::new(&needs.hive, &id);
-        let beginning = Beginning {
-            v: 1,
-            id,
-            hive: needs.hive.clone(),
-            instance: needs.instance.clone(),
-            began_at: now(),
-            reason: reason.to_owned(),
-        };
-        let prepared = needs.storage.prepare();
-        prepared.map_err(|source| ArchiveError::Storage {
-            place: needs.storage.address(""),
-            source,
-        })?;
+        let beginning = Beginning::after_the_newest(&needs, reason)?;
+        let keys = Keys::new(&needs.hive, &beginning.id);
         document::write(&*needs.storage, &keys.generation(), &beginning)?;
         let (page_bytes, pages) = size_of(database).map_err(unreadable)?;
         let mut writer = Self {
@@ -135,6 +117,7 @@ impl GenerationWriter {
             pending: None,
             copying: None,
             loose: Vec::new(),
+            leftover: Vec::new(),
             snapshot_at: now(),
             log_bytes: 0,
         };
@@ -203,7 +186,7 @@ impl GenerationWriter {
         }
         self.is_there()?;
         if let Some(pending) = &self.pending {
-            document::put(&*self.needs.storage, &pending.key, &pending.bytes)?;
+            document::create(&*self.needs.storage, &pending.key, &pending.bytes)?;
         }
         if let Some(pending) = self.pending.take() {
             self.log_bytes += pending.bytes.len() as u64;
@@ -231,7 +214,7 @@ impl GenerationWriter {
             let source = match source.kind() {
                 io::ErrorKind::NotFound => io::Error::new(
                     io::ErrorKind::NotFound,
-                    "it is gone: bring the archive back, or restart the hive to begin a new one",
+                    "it is gone: bring the archive back",
                 ),
                 _ => source,
             };
@@ -306,6 +289,12 @@ impl GenerationWriter {
             sum: sum.digits(),
             timeline,
             last: commits.last().copied().unwrap_or(before),
+            ends_known: commits.last().is_some_and(|it| it.frame == cursor.frames),
+            earliest_at: { commits.iter() }
+                .map(|it| it.at)
+                .min()
+                .unwrap_or(before.at),
+            has_snapshot: !self.is_first_copy(),
             written_at: now(),
             body_bytes: 0,
         };
@@ -327,7 +316,8 @@ impl GenerationWriter {
     pub fn mark(&self, id: &str, kind: PointKind, label: &str) -> Result<Point, ArchiveError> {
         let is_current = self.pending.is_none();
         let last = self.last.as_ref();
-        let last = last.filter(|(header, _)| is_current && header.ends_commit);
+        let ends = |header: &PartHeader| header.ends_commit && header.ends_known;
+        let last = last.filter(|(header, _)| is_current && ends(header));
         let Some((header, hash)) = last else {
             let reason = "the archive does not end with a commit yet";
             return Err(ArchiveError::NoSuchPoint(reason.into()));

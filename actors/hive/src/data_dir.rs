@@ -47,7 +47,8 @@ pub enum DataDirError {
 /// ends with the process, however that ends.
 #[derive(Debug)]
 pub(crate) struct DataDir {
-    _lock: File,
+    path: PathBuf,
+    lock: File,
     /// The directory, locked as well, so that removing the lock's file does not admit another
     /// hive.
     _dir: Option<File>,
@@ -94,9 +95,25 @@ impl DataDir {
         Ok(Self {
             instance: instance_of(path, &lock).map_err(io_error(&file))?,
             anchor: Anchor::at(&file).map_err(io_error(&file))?,
-            _lock: lock,
+            path: path.to_owned(),
+            lock,
             _dir: dir,
         })
+    }
+}
+
+impl DataDir {
+    /// Reads the identity again, which the directory gets anew if it has lost it.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub(crate) fn identify(&mut self) -> Result<(), DataDirError> {
+        let instance = instance_of(&self.path, &self.lock);
+        self.instance = instance.map_err(|source| DataDirError::Io {
+            path: self.path.clone(),
+            source,
+        })?;
+        Ok(())
     }
 }
 

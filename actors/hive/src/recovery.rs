@@ -8,6 +8,7 @@
 mod api;
 mod job;
 mod keeper;
+mod known;
 mod metrics;
 mod offline;
 mod restored;
@@ -29,7 +30,10 @@ pub use self::{
     offline::{OfflineRestore, RestoreError, RestoreReport, restore_offline},
 };
 use self::{keeper::Keeper, shipper::Shipping};
-pub(crate) use self::{restored::restored, swap::is_ready, swap::swap_in};
+pub(crate) use self::{
+    restored::restored,
+    swap::{swap_in, waits as restore_waits},
+};
 use crate::{
     access::AccessApi,
     metrics::Exposition,

@@ -19,8 +19,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deia_model::Timestamp;
-
 use self::state::State;
 pub use self::state::{LogEnd, LoggedCommit};
 
@@ -35,14 +33,26 @@ pub struct Feed {
     pub committed: Option<LogEnd>,
     /// The end of the log that the archive has.
     pub shipped: Option<LogEnd>,
-    /// Time of the oldest commit that the archive does not have.
-    pub unshipped_since: Option<Timestamp>,
-    /// True once the store has noted its log.
+    /// Time of the oldest commit that the archive does not have, by a clock that is never set.
+    pub unshipped_since: Option<Instant>,
+    /// True if the store has noted the end of its log.
     pub is_known: bool,
-    /// Number of times that the log was folded back before all of it was shipped.
+    /// Number of times that some of the log was folded back before it was shipped, or was not
+    /// seen.
     pub losses: u64,
     /// True if somebody waits for the log to be shipped.
     pub is_urgent: bool,
+}
+
+/// The need for which the log is to be folded back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FoldNeed {
+    /// A checkpoint is due: it waits for the last frames, and otherwise comes later.
+    Due,
+    /// The log is long: shipping has to keep up with the writes.
+    Long,
+    /// The log has reached its maximum.
+    TooLong,
 }
 
 /// Maximum times for which the writer of the store waits for the archive.
@@ -154,10 +164,23 @@ impl LogFeed {
         self.lock().take_commits(end)
     }
 
-    /// Notes that the archive has the log up to there.
-    pub fn note_shipped(&self, end: LogEnd) {
-        self.lock().note_shipped(end);
+    /// Notes that the archive has the log up to there. Returns `false`, and notes nothing, if
+    /// there was a loss besides the `losses` that the shipper knows.
+    pub fn note_shipped(&self, end: LogEnd, losses: u64) -> bool {
+        let mut state = self.lock();
+        if state.losses != losses {
+            return false;
+        }
+        state.note_shipped(end);
+        drop(state);
         self.changed.notify_all();
+        true
+    }
+
+    /// Notes that the archive has the log up to there from an earlier run.
+    pub fn note_found(&self, end: LogEnd, losses: u64) -> bool {
+        self.lock().skip_commits(end);
+        self.note_shipped(end, losses)
     }
 
     /// Notes that the archive cannot be written: nobody waits for it any more until
@@ -170,14 +193,16 @@ impl LogFeed {
     /// Notes that a new generation begins: the whole log has to be shipped again, and a
     /// snapshot has to be made.
     pub fn begin_again(&self) {
-        let mut state = self.lock();
-        state.shipped = None;
-        state.is_complete = false;
+        self.lock().begin_again();
     }
 
-    /// Notes that the archive has a snapshot that the shipped log goes on from.
-    pub fn note_complete(&self) {
+    /// Notes that the archive has a snapshot that the shipped log goes on from, unless there was a
+    /// loss besides the `losses` that the shipper knows.
+    pub fn note_complete(&self, losses: u64) {
         let mut state = self.lock();
+        if state.losses != losses {
+            return;
+        }
         state.is_complete = true;
         if state.is_safe() {
             state.is_late = false;
@@ -190,47 +215,66 @@ impl LogFeed {
 /// The side of the store.
 impl LogFeed {
     /// Notes a commit.
-    pub(crate) fn committed(&self, end: LogEnd, seq: u64, timeline: u64, at: Timestamp) {
-        self.lock().note_commit(end, seq, timeline, at);
+    pub(crate) fn committed(&self, commit: LoggedCommit, timeline: u64) {
+        self.lock().note_commit(commit, timeline);
         self.changed.notify_all();
     }
 
     /// Notes that the log is empty.
     pub(crate) fn emptied(&self) {
-        let mut state = self.lock();
-        state.is_known = true;
-        state.committed = None;
-        state.shipped = None;
+        self.lock().note_empty();
     }
 
-    /// Returns whether the log may be folded back: all of it is shipped. Waits for the rest
-    /// if that is little and the archive can be written.
-    pub(crate) fn may_fold(&self) -> bool {
-        let mut state = self.lock();
-        if state.is_all_shipped() {
-            return true;
+    /// Returns whether the log may be folded back: all of it is shipped. Waits for the rest if
+    /// the archive can be written, and only while it comes nearer.
+    pub(crate) fn may_fold(&self, need: FoldNeed) -> bool {
+        let stall = match need {
+            FoldNeed::Due | FoldNeed::Long => self.waits.checkpoint,
+            FoldNeed::TooLong => self.waits.answer,
+        };
+        loop {
+            let mut state = self.lock();
+            if state.is_all_shipped() {
+                return true;
+            }
+            state.wanted = true;
+            self.changed.notify_all();
+            let is_too_far = need == FoldNeed::Due
+                && (state.shipped.is_none() || state.lag() > NEARLY_SHIPPED_FRAMES);
+            let is_slow = state.is_slow && need != FoldNeed::TooLong;
+            if state.is_failing || is_slow || is_too_far {
+                return false;
+            }
+            let seen = state.shipped;
+            self.wait_while(state, stall, |state| {
+                state.shipped == seen && !state.is_all_shipped() && !state.is_failing
+            });
+            let mut state = self.lock();
+            if state.shipped == seen && !state.is_all_shipped() {
+                // The next checkpoint does not wait for an archive that does not answer.
+                state.is_slow = true;
+                state.is_failing |= need == FoldNeed::TooLong;
+                return false;
+            }
         }
-        state.wanted = true;
+    }
+
+    /// Notes that the log was folded back and truncated although it was not shipped.
+    pub(crate) fn gave_up(&self) {
+        let mut state = self.lock();
+        state.note_loss();
+        state.note_empty();
+    }
+
+    /// Notes that there was a log of which nothing is known.
+    pub(crate) fn missed_log(&self) {
+        self.lock().note_loss();
+    }
+
+    /// Notes that the log has a commit whose place cannot be read.
+    pub(crate) fn lost_sight(&self) {
+        self.lock().note_unknown();
         self.changed.notify_all();
-        if state.is_failing || state.shipped.is_none() || state.lag() > NEARLY_SHIPPED_FRAMES {
-            return false;
-        }
-        self.wait_while(state, self.waits.checkpoint, |state| {
-            !state.is_all_shipped() && !state.is_failing
-        });
-        let mut state = self.lock();
-        let is_shipped = state.is_all_shipped();
-        // The next checkpoint does not wait for an archive that does not answer.
-        state.is_failing |= !is_shipped;
-        is_shipped
-    }
-
-    /// Notes that the log is folded back although it is not shipped.
-    pub(crate) fn give_up(&self) {
-        let mut state = self.lock();
-        state.losses += 1;
-        state.shipped = None;
-        state.commits.clear();
     }
 
     /// Returns whether a commit may be begun: always, unless answers must wait for an archive
@@ -249,7 +293,7 @@ impl LogFeed {
     }
 
     /// Waits until the archive has the last commit, if answers must wait for that. Returns
-    /// `false` if it does not have it in time.
+    /// `false` if it does not have it in time. Nobody waits again until it has what was late.
     pub(crate) fn is_archived(&self) -> bool {
         if !self.is_sync.load(Ordering::Acquire) {
             return true;
@@ -257,6 +301,9 @@ impl LogFeed {
         let mut state = self.lock();
         state.wanted = true;
         self.changed.notify_all();
+        if state.is_late {
+            return state.is_safe();
+        }
         let began = Instant::now();
         self.wait_while(state, self.waits.answer, |state| !state.is_safe());
         let mut state = self.lock();

@@ -48,6 +48,8 @@ alert_names! {
     AuditGap = "audit_gap" Critical,
     /// The archive cannot be written, or has lost its chain of commits.
     ArchiveFailing = "archive_failing" Critical,
+    /// The archive has commits that the disk has lost.
+    ArchiveAhead = "archive_ahead" Critical,
     /// The newest commits are not in the archive for long.
     ArchiveLagging = "archive_lagging" Warning,
     /// Deliveries to an endpoint have failed for long; it will be disabled.

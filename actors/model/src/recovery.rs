@@ -210,9 +210,11 @@ pub struct RecoveryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing: Option<RecoveryFailure>,
     /// Age of the oldest commit that is not in the archive, in seconds: a loss of the disk now
-    /// would lose the commits of this time. 0 if the archive has all commits.
+    /// would lose the commits of this time. 0 if the archive has all commits; absent if there is
+    /// no archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 0.4)]
-    pub exposure_seconds: f64,
+    pub exposure_seconds: Option<f64>,
     /// Time of the newest commit in the archive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -225,9 +227,13 @@ pub struct RecoveryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "the archive is new")]
     pub generation_reason: Option<String>,
-    /// True if the archive had commits at the start that the disk had lost: restore its newest
-    /// point to get them back.
+    /// True if the archive had commits at the start that the disk had lost: restore
+    /// `archive_ahead_point` to get them back.
     pub archive_was_ahead: bool,
+    /// The restore point at the end of the commits that the disk had lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "point_01h455vb4pex5vsknk084sn02q")]
+    pub archive_ahead_point: Option<PointId>,
     /// Number of restore points.
     pub points: u64,
     /// The newest restore point.

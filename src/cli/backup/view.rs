@@ -64,7 +64,7 @@ pub(super) fn job(job: &RecoveryJob, look: &Look) -> String {
 
 /// Returns what a loss of the disk would cost, in a sentence without its stop.
 fn promise(status: &RecoveryStatus) -> String {
-    let exposure = status.exposure_seconds;
+    let exposure = status.exposure_seconds.unwrap_or_default();
     match (status.same_disk, status.state, status.mode) {
         (_, RecoveryState::Off, _) | (.., RecoveryMode::Off) => {
             "everything: there is no archive (set recovery.mode and recovery.url)".to_owned()
@@ -131,7 +131,9 @@ pub(super) fn status(status: &RecoveryStatus, look: &Look) -> String {
         status.not_included.join(", ").into(),
     ]);
     if status.archive_was_ahead {
-        let text = "the archive had commits that the disk has lost: restore its newest point";
+        let point = status.archive_ahead_point.map(|point| point.to_string());
+        let point = point.as_deref().unwrap_or("its newest point");
+        let text = format!("the archive had commits that the disk has lost: restore {point}");
         table.row(vec!["attention".into(), Cell::new(text, Tone::Bad)]);
     }
     if let Some(restored) = &status.restored {
@@ -189,7 +191,7 @@ mod tests {
                 "everything since",
             ),
         ] {
-            status.exposure_seconds = 0.0;
+            status.exposure_seconds = Some(0.0);
             (status.same_disk, status.state, status.mode) = (same_disk, state, mode);
             assert!(
                 promise(&status).starts_with(expected),

@@ -13,6 +13,8 @@ async fn without_an_archive_requests_for_it_are_refused() {
         (&status["mode"], &status["state"]),
         (&json!("off"), &json!("off"))
     );
+    // There is no archive that could lag: neither an exposure nor an alert.
+    assert_eq!(status.get("exposure_seconds"), None, "{status}");
     for path in ["backup", "restore-point", "verify", "drill"] {
         app.post(&format!("/api/disaster-recovery/{path}"), &json!({}))
             .await

@@ -24,6 +24,8 @@ use crate::{
 pub struct Restored {
     /// The commit that it ends with.
     pub commit: Commit,
+    /// False if it may have later commits, which are not known.
+    pub is_known: bool,
     /// The history of its events.
     pub timeline: u64,
     /// Size of the database, in pages.
@@ -122,6 +124,7 @@ impl<'a> Restorer<'a> {
         }
         Ok(Restored {
             commit: self.plan.commit,
+            is_known: self.plan.is_known,
             timeline: self.plan.timeline,
             pages: expected.pages,
             page_bytes: self.page_bytes,

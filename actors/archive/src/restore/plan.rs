@@ -5,6 +5,7 @@ use data_encoding::HEXLOWER;
 use crate::{
     ArchiveError, Point, document,
     layout::Keys,
+    lineage,
     part::{self, Commit},
     snapshot::Snapshot,
     storage::Storage,
@@ -20,6 +21,13 @@ pub enum Target {
     Point(String),
     /// The newest commit at this time, in milliseconds since 1970.
     At(i64),
+    /// The newest commit at this time in the generation of a restore point, from the point on.
+    After {
+        /// The point.
+        point: String,
+        /// The time, in milliseconds since 1970.
+        at: i64,
+    },
     /// The commit that recorded this event.
     Event(u64),
     /// The newest commit before this event.
@@ -38,6 +46,10 @@ pub struct Plan {
     pub(crate) frame: Option<u32>,
     /// The commit that the restored database ends with.
     pub commit: Commit,
+    /// False if the database may have later commits than `commit`, which are not known.
+    pub is_known: bool,
+    /// Facts about the archive that the restored state depends on, each a sentence.
+    pub notes: Vec<String>,
     /// The history of its events.
     pub timeline: u64,
     /// The point that was asked for: its checksum must be that of the restored database.
@@ -50,6 +62,7 @@ struct Found {
     part: u64,
     frame: Option<u32>,
     commit: Commit,
+    is_known: bool,
     timeline: u64,
 }
 
@@ -64,30 +77,36 @@ pub fn plan(
     survey: &Survey,
     target: &Target,
 ) -> Result<Plan, ArchiveError> {
-    if let Target::Point(id) = target {
-        return of_point(storage, hive, survey, id);
+    match target {
+        Target::Point(id) => return of_point(storage, hive, survey, id),
+        Target::After { point, at } => return after_point(storage, hive, survey, (point, *at)),
+        _ => {}
     }
-    for generation in survey.generations.iter().rev() {
-        let Some(first) = generation.snapshots.first() else {
-            continue;
+    let mut notes = Vec::new();
+    for (index, generation) in survey.generations.iter().enumerate().rev() {
+        lineage::check(storage, hive, survey, index)?;
+        let first = generation.snapshots.first();
+        let found = match first {
+            Some(first) => search(storage, generation, first.exact_after, target)?,
+            None => None,
         };
-        let Some(found) = search(storage, generation, first.exact_after, target)? else {
+        let Some(found) = found else {
+            // The moment may be one that only the lost snapshot has.
+            if let Some(fault) = lineage::lost_snapshot(storage, hive, survey, generation)? {
+                return Err(ArchiveError::damaged(fault.place, fault.reason));
+            }
+            if first.is_none() {
+                notes.push(format!(
+                    "{} has no complete snapshot: its commits cannot be restored",
+                    generation.id
+                ));
+            }
             continue;
         };
         if *target == Target::Newest {
             has_the_end(storage, hive, survey, generation, found.part)?;
         }
-        let snapshot = snapshot_for(generation, found.part, found.frame.is_none())?;
-        return Ok(Plan {
-            generation: generation.id.clone(),
-            snapshot: snapshot.clone(),
-            part: found.part,
-            frame: found.frame,
-            commit: found.commit,
-            timeline: found.timeline,
-            point: None,
-            hive: hive.to_owned(),
-        });
+        return planned(hive, generation, found, notes);
     }
     let reason = match (target, survey.generations.is_empty()) {
         (_, true) => format!("the archive has no generation of {hive}"),
@@ -96,6 +115,27 @@ pub fn plan(
         _ => "the archive has no such event, or does not reach back to it".to_owned(),
     };
     Err(ArchiveError::NoSuchPoint(reason))
+}
+
+fn planned(
+    hive: &str,
+    generation: &Generation,
+    found: Found,
+    notes: Vec<String>,
+) -> Result<Plan, ArchiveError> {
+    let snapshot = snapshot_for(generation, found.part, found.frame.is_none())?;
+    Ok(Plan {
+        generation: generation.id.clone(),
+        snapshot: snapshot.clone(),
+        part: found.part,
+        frame: found.frame,
+        commit: found.commit,
+        is_known: found.is_known,
+        timeline: found.timeline,
+        point: None,
+        hive: hive.to_owned(),
+        notes,
+    })
 }
 
 /// Checks that no restore point names a later part than the newest one of its generation.
@@ -119,25 +159,61 @@ fn has_the_end(
     }
 }
 
-fn of_point(
+/// Reads a point, and finds its generation.
+fn point_in<'a>(
     storage: &dyn Storage,
     hive: &str,
-    survey: &Survey,
+    survey: &'a Survey,
     id: &str,
-) -> Result<Plan, ArchiveError> {
+) -> Result<(Point, &'a Generation), ArchiveError> {
     let point = Point::read(storage, hive, id).map_err(|error| match error {
         ArchiveError::Missing { .. } => {
             ArchiveError::NoSuchPoint(format!("the archive has no restore point {id}"))
         }
         other => other,
     })?;
-    let generation = survey
-        .generations
-        .iter()
-        .find(|it| it.id == point.generation);
+    let mut generations = survey.generations.iter();
+    let generation = generations.find(|it| it.id == point.generation);
     let generation = generation.ok_or_else(|| ArchiveError::Missing {
         place: storage.address(&format!("{hive}/generations/{}", point.generation)),
     })?;
+    let is_exact = |snapshot: &Snapshot| snapshot.exact_after <= point.part;
+    if !generation.snapshots.iter().any(is_exact) {
+        // A point is made only after a snapshot is complete.
+        let place = storage.address(&Keys::new(hive, &generation.id).snapshots());
+        let fault = survey.faults.iter().find(|it| it.place.starts_with(&place));
+        return Err(match fault {
+            Some(fault) => ArchiveError::damaged(fault.place.clone(), fault.reason.clone()),
+            None => ArchiveError::Missing { place },
+        });
+    }
+    Ok((point, generation))
+}
+
+fn after_point(
+    storage: &dyn Storage,
+    hive: &str,
+    survey: &Survey,
+    (id, at): (&str, i64),
+) -> Result<Plan, ArchiveError> {
+    let (point, generation) = point_in(storage, hive, survey, id)?;
+    if at < point.at {
+        let reason = format!("the moment is before the restore point {id}");
+        return Err(ArchiveError::NoSuchPoint(reason));
+    }
+    match search(storage, generation, point.part, &Target::At(at))? {
+        Some(found) => planned(hive, generation, found, Vec::new()),
+        None => of_point(storage, hive, survey, id),
+    }
+}
+
+fn of_point(
+    storage: &dyn Storage,
+    hive: &str,
+    survey: &Survey,
+    id: &str,
+) -> Result<Plan, ArchiveError> {
+    let (point, generation) = point_in(storage, hive, survey, id)?;
     Ok(Plan {
         generation: point.generation.clone(),
         snapshot: snapshot_for(generation, point.part, true)?.clone(),
@@ -148,9 +224,11 @@ fn of_point(
             seq: point.seq,
             at: point.at,
         },
+        is_known: true,
         timeline: point.timeline,
         point: Some(point),
         hive: hive.to_owned(),
+        notes: Vec::new(),
     })
 }
 
@@ -180,40 +258,75 @@ fn search(
     exact: u64,
     target: &Target,
 ) -> Result<Option<Found>, ArchiveError> {
-    if *target == Target::Newest {
-        return newest(storage, generation, exact);
+    match *target {
+        Target::Newest => newest(storage, generation, exact),
+        Target::At(at) => at_time(storage, generation, exact, at),
+        Target::Event(seq) => by_event(storage, generation, exact, seq, false),
+        Target::BeforeEvent(seq) => by_event(storage, generation, exact, seq, true),
+        Target::Point(_) | Target::After { .. } => Ok(None),
     }
-    let mut found = None;
-    for object in generation
-        .parts
-        .iter()
-        .filter(|(numbers, _)| numbers.1 >= exact)
-    {
+}
+
+/// Searches the newest commit that is not later than `at`. A clock that was set makes later
+/// commits earlier ones: their order is that of the log.
+fn at_time(
+    storage: &dyn Storage,
+    generation: &Generation,
+    exact: u64,
+    at: i64,
+) -> Result<Option<Found>, ArchiveError> {
+    let objects = generation.parts.iter().rev();
+    for object in objects.filter(|(numbers, _)| numbers.1 >= exact) {
         let all = headers(storage, &generation.id, object)?;
-        let has = |header: &crate::PartHeader| match *target {
-            Target::At(at) => header.last.at > at,
-            Target::Event(seq) | Target::BeforeEvent(seq) => header.last.seq >= seq,
-            _ => false,
-        };
+        let after = all.iter().rev().map(|(header, _)| header);
+        for header in after.filter(|header| header.number >= exact) {
+            if header.last.at <= at && header.ends_commit && header.ends_known {
+                return Ok(Some(whole(header)));
+            }
+            if header.number == exact || header.earliest_at > at {
+                continue;
+            }
+            let part = open(storage, &object.1.key, header.number)?;
+            let commits = part.map_or_else(Vec::new, |part| part.commits);
+            if let Some(commit) = commits.iter().rev().find(|it| it.at <= at) {
+                return Ok(Some(partly(header, *commit)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Searches the commit that recorded an event, or the last one before that.
+fn by_event(
+    storage: &dyn Storage,
+    generation: &Generation,
+    exact: u64,
+    seq: u64,
+    is_before: bool,
+) -> Result<Option<Found>, ArchiveError> {
+    let mut found = None;
+    let objects = generation.parts.iter();
+    for object in objects.filter(|(numbers, _)| numbers.1 >= exact) {
+        let all = headers(storage, &generation.id, object)?;
         for (header, _) in all.iter().filter(|(header, _)| header.number >= exact) {
             if header.number == exact {
-                let is_past = match *target {
-                    Target::At(at) => header.last.at > at,
-                    Target::Event(seq) => header.last.seq > seq,
-                    Target::BeforeEvent(seq) => header.last.seq >= seq,
-                    _ => false,
-                };
-                if is_past {
+                let last = header.last.seq;
+                if last > seq || is_before && last == seq {
                     return Ok(None);
                 }
                 found = Some(whole(header));
-                if matches!(*target, Target::Event(seq) if header.last.seq == seq) {
+                if !is_before && last == seq {
                     return Ok(found);
                 }
-            } else if has(header) {
-                let within = within(storage, &object.1.key, header.number, target)?;
-                return Ok(within.or(found));
-            } else if header.ends_commit {
+            } else if header.last.seq >= seq {
+                let part = open(storage, &object.1.key, header.number)?;
+                let commits = part.map_or_else(Vec::new, |part| part.commits);
+                let commit = match is_before {
+                    true => commits.iter().rev().find(|it| it.seq < seq),
+                    false => commits.iter().find(|it| it.seq >= seq),
+                };
+                return Ok(commit.map(|it| partly(header, *it)).or(found));
+            } else if header.ends_commit && header.ends_known {
                 found = Some(whole(header));
             } else if found.as_ref().is_some_and(|it| it.commit != header.last) {
                 // Another transaction begins in the part, after this commit.
@@ -221,11 +334,8 @@ fn search(
             }
         }
     }
-    match target {
-        // The event is newer than the archive.
-        Target::Event(_) | Target::BeforeEvent(_) => Ok(None),
-        _ => Ok(found),
-    }
+    // The event is newer than the archive.
+    Ok(None)
 }
 
 fn newest(
@@ -255,6 +365,7 @@ fn whole(header: &crate::PartHeader) -> Found {
         part: header.number,
         frame: None,
         commit: header.last,
+        is_known: header.ends_known,
         timeline: header.timeline,
     }
 }
@@ -263,6 +374,7 @@ fn partly(header: &crate::PartHeader, commit: Commit) -> Found {
     Found {
         frame: Some(commit.frame),
         commit,
+        is_known: true,
         ..whole(header)
     }
 }
@@ -274,30 +386,6 @@ fn open(storage: &dyn Storage, key: &str, number: u64) -> Result<Option<part::Pa
     let sealed = part::split(&bytes, &place)?;
     let sealed = sealed.into_iter().find(|it| it.header.number == number);
     sealed.map(part::Sealed::open).transpose()
-}
-
-/// Searches a part; `None` if the commit is before it.
-fn within(
-    storage: &dyn Storage,
-    key: &str,
-    number: u64,
-    target: &Target,
-) -> Result<Option<Found>, ArchiveError> {
-    let Some(part) = open(storage, key, number)? else {
-        return Ok(None);
-    };
-    let commit = match *target {
-        Target::At(at) => part.commits.iter().rev().find(|it| it.at <= at),
-        Target::Event(seq) => part.commits.iter().find(|it| it.seq >= seq),
-        Target::BeforeEvent(seq) => part.commits.iter().rev().find(|it| it.seq < seq),
-        _ => None,
-    };
-    Ok(commit.map(|commit| Found {
-        part: number,
-        frame: Some(commit.frame),
-        commit: *commit,
-        timeline: part.header.timeline,
-    }))
 }
 
 impl Plan {

@@ -6,12 +6,24 @@ use std::{
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use super::{Item, Storage};
 
 /// First character of the names of files that are not complete.
 const DRAFT: char = '.';
+
+/// Beginning of the names of drafts.
+const DRAFT_PREFIX: &str = ".draft-";
+/// Time after which a draft is that of a writer that died, on whatever machine. Fixed: a write
+/// takes seconds.
+const DRAFT_KEPT: Duration = Duration::from_secs(86_400);
+
+/// Name of the file that marks the directory as an archive.
+const MARK: &str = "deia-archive.txt";
+/// Content of that file.
+const MARK_TEXT: &str = "This directory is an archive of deia. deia writes nothing here unless this file exists: a disk that\nis not mounted is noticed by that. Copy it along with the archive.\n";
 
 /// A directory, for its owner only. A file gets its name after its content is on disk, and the
 /// directory is synced after that.
@@ -44,27 +56,58 @@ impl Directory {
     }
 }
 
-impl Storage for Directory {
-    fn prepare(&self) -> io::Result<()> {
-        make_durable_dir(&self.root)
-    }
-
-    fn put(&self, key: &str, bytes: &[u8]) -> io::Result<()> {
+impl Directory {
+    /// Writes a draft, and lets `publish` give it its name.
+    fn write(
+        &self,
+        key: &str,
+        bytes: &[u8],
+        publish: impl FnOnce(&Path, &Path) -> io::Result<()>,
+    ) -> io::Result<()> {
         let path = self.path(key)?;
-        if !self.root.is_dir() {
-            let reason = "the directory of the archive is gone";
+        if !self.root.join(MARK).is_file() {
+            let reason = format!(
+                "{} has no file {MARK}: the archive is gone, or its disk is not mounted",
+                self.root.display()
+            );
             return Err(io::Error::new(io::ErrorKind::NotFound, reason));
         }
         let dir = path.parent().unwrap_or(&self.root);
         make_durable_dir(dir)?;
-        let number = self.drafts.fetch_add(1, Ordering::Relaxed);
-        let draft = dir.join(format!("{DRAFT}draft-{}-{number}", std::process::id()));
-        let written = write_synced(&draft, bytes).and_then(|()| fs::rename(&draft, &path));
+        let draft = self.draft(dir);
+        let written = write_synced(&draft, bytes).and_then(|()| publish(&draft, &path));
         if written.is_err() {
             let _ = fs::remove_file(&draft);
         }
         written?;
         File::open(dir)?.sync_all()
+    }
+
+    fn draft(&self, dir: &Path) -> PathBuf {
+        let number = self.drafts.fetch_add(1, Ordering::Relaxed);
+        dir.join(format!("{DRAFT_PREFIX}{}-{number}", std::process::id()))
+    }
+}
+
+impl Storage for Directory {
+    fn prepare(&self) -> io::Result<()> {
+        make_durable_dir(&self.root)?;
+        let mark = self.root.join(MARK);
+        if mark.is_file() {
+            return Ok(());
+        }
+        let draft = self.draft(&self.root);
+        write_synced(&draft, MARK_TEXT.as_bytes())?;
+        fs::rename(&draft, &mark)?;
+        File::open(&self.root)?.sync_all()
+    }
+
+    fn put(&self, key: &str, bytes: &[u8]) -> io::Result<()> {
+        self.write(key, bytes, |draft, path| fs::rename(draft, path))
+    }
+
+    fn create(&self, key: &str, bytes: &[u8]) -> io::Result<()> {
+        self.write(key, bytes, publish_new)
     }
 
     fn get(&self, key: &str) -> io::Result<Vec<u8>> {
@@ -97,6 +140,10 @@ impl Storage for Directory {
         Ok(())
     }
 
+    fn sweep(&self) -> io::Result<()> {
+        sweep(&self.root)
+    }
+
     fn address(&self, key: &str) -> String {
         self.root.join(key).display().to_string()
     }
@@ -112,7 +159,7 @@ fn gather(dir: &Path, prefix: &str, items: &mut Vec<Item>) -> io::Result<()> {
         let Ok(name) = entry.file_name().into_string() else {
             continue;
         };
-        if name.starts_with(DRAFT) {
+        if name.starts_with(DRAFT) || prefix.is_empty() && name == MARK {
             continue;
         }
         let key = format!("{prefix}{name}");
@@ -131,6 +178,41 @@ fn gather(dir: &Path, prefix: &str, items: &mut Vec<Item>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Removes drafts that nobody writes any more, below a directory.
+fn sweep(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            sweep(&entry.path())?;
+            continue;
+        }
+        let is_draft = entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with(DRAFT_PREFIX);
+        let age = || entry.metadata()?.modified().map(|it| it.elapsed());
+        // A draft that is removed meanwhile has no age.
+        if is_draft && matches!(age(), Ok(Ok(age)) if age > DRAFT_KEPT) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives a draft its name unless there is such a file.
+fn publish_new(draft: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(draft, path) {
+        // A file system without links: two writers at the same instant are not told apart.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => match path.exists() {
+            true => Err(io::ErrorKind::AlreadyExists.into()),
+            false => fs::rename(draft, path),
+        },
+        Err(error) => Err(error),
+        Ok(()) => fs::remove_file(draft),
+    }
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -187,8 +269,50 @@ mod tests {
         storage.remove("h/b/2").unwrap();
         storage.remove("h/b/2").unwrap();
         assert!(!dir.path().join("archive/h/b").exists());
+        let again = storage.create("h/a/1", b"other").unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(storage.get("h/a/1").unwrap(), b"one");
+        storage.create("h/a/2", b"new").unwrap();
+        assert_eq!(keys(""), ["h/a/1", "h/a/2"]);
         let gone = storage.get("h/b/2").unwrap_err();
         assert_eq!(gone.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn drafts_of_writers_that_died_are_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Directory::new(dir.path().to_owned());
+        storage.prepare().unwrap();
+        storage.put("h/a", b"1").unwrap();
+        let (new, old) = (".draft-1-1", ".draft-1-2");
+        for name in [new, old] {
+            fs::write(dir.path().join("h").join(name), "half").unwrap();
+        }
+        let file = File::options()
+            .write(true)
+            .open(dir.path().join("h").join(old));
+        let before = std::time::SystemTime::now() - 2 * DRAFT_KEPT;
+        file.unwrap().set_modified(before).unwrap();
+        storage.sweep().unwrap();
+        assert!(dir.path().join("h").join(new).exists());
+        assert!(!dir.path().join("h").join(old).exists());
+        assert_eq!(storage.get("h/a").unwrap(), b"1");
+    }
+
+    #[test]
+    fn nothing_is_written_where_no_archive_was_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Directory::new(dir.path().to_owned());
+        for is_new in [true, false] {
+            let written = match is_new {
+                true => storage.create("h/a", b"1"),
+                false => storage.put("h/a", b"1"),
+            };
+            assert_eq!(written.unwrap_err().kind(), io::ErrorKind::NotFound);
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        storage.prepare().unwrap();
+        storage.create("h/a", b"1").unwrap();
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub(super) struct Copying {
     /// The end of the log when the last chunk was copied.
     exact_at: Option<LogEnd>,
     is_copied: bool,
+    /// Time at which the copy was complete, in milliseconds since 1970, once it is.
+    completed_at: Option<i64>,
     /// True if the archive has the log up to there.
     is_reached: bool,
 }
@@ -35,6 +37,7 @@ impl Copying {
             is_first,
             exact_at: None,
             is_copied: false,
+            completed_at: None,
             is_reached: false,
         }
     }
@@ -56,6 +59,11 @@ impl GenerationWriter {
         self.copying.is_some()
     }
 
+    /// Returns the id of the snapshot that is under way.
+    pub fn copying(&self) -> Option<&str> {
+        self.copying.as_ref().map(|copying| copying.id.as_str())
+    }
+
     /// Returns whether the first snapshot of the generation is under way.
     pub fn is_first_copy(&self) -> bool {
         self.copying
@@ -71,14 +79,14 @@ impl GenerationWriter {
 
     /// Copies the next chunk of the file. `committed` must return the end of the log after the
     /// call began, if the log is not empty: once the archive has it up to there, the snapshot is
-    /// complete.
+    /// complete. It must fail if some of the log was folded back unshipped since the copy began.
     ///
     /// # Errors
-    /// [`ArchiveError::Storage`]: repeat the call.
+    /// [`ArchiveError::Storage`]: repeat the call. Another one: the copy is of no use.
     pub fn copy(
         &mut self,
         database: &File,
-        committed: impl FnOnce() -> Option<LogEnd>,
+        committed: impl FnOnce() -> Result<Option<LogEnd>, ArchiveError>,
     ) -> Result<(), ArchiveError> {
         let page_bytes = self.page_bytes as usize;
         let pages = (self.needs.piece_max_bytes / page_bytes).max(1);
@@ -107,8 +115,8 @@ impl GenerationWriter {
             });
         }
         if bytes.len() < pages * page_bytes {
+            copying.exact_at = committed()?;
             copying.is_copied = true;
-            copying.exact_at = committed();
             // A log that is empty was shipped before it was truncated.
             copying.is_reached = copying.exact_at.is_none();
             return self.complete_copy();
@@ -130,7 +138,8 @@ impl GenerationWriter {
         let Some((last, _)) = &self.last else {
             return Ok(());
         };
-        if !copying.is_reached || !last.ends_commit || self.pending.is_some() {
+        let is_exact = copying.is_reached && last.ends_commit && last.ends_known;
+        if !is_exact || self.pending.is_some() {
             return Ok(());
         }
         if copying.is_first
@@ -150,9 +159,22 @@ impl GenerationWriter {
             sum: self.marks.sum().digits(),
             chunks: copying.chunks.clone(),
             began_at: copying.began_at,
-            completed_at: now(),
+            completed_at: *copying.completed_at.get_or_insert_with(now),
         };
         snapshot.write(&*self.needs.storage)?;
+        // Everything rests on this object: it must be there, as it was written.
+        let found = Snapshot::read(&*self.needs.storage, &self.keys, &copying.id);
+        match found {
+            Ok(found) if found == snapshot => {}
+            Ok(_) | Err(ArchiveError::Missing { .. } | ArchiveError::Damaged { .. }) => {
+                let place = self.keys.snapshot(&copying.id);
+                return Err(ArchiveError::Storage {
+                    place: self.needs.storage.address(&place),
+                    source: io::Error::other("it is not as it was just written"),
+                });
+            }
+            Err(error) => return Err(error),
+        }
         self.copying = None;
         self.snapshot_at = snapshot.completed_at;
         self.log_bytes = 0;

@@ -1,19 +1,23 @@
 //! The decision whether the log of a store continues an archive, and a writer that does.
 
-use std::{fs::File, os::unix::fs::FileExt as _};
+use std::{fs::File, io, os::unix::fs::FileExt as _};
 
-use super::{GenerationWriter, LogEnd, Needs, apply, broken, bundling, size_of, unreadable};
+use super::{Ahead, GenerationWriter, LogEnd, Needs, apply, broken, bundling, size_of, unreadable};
 use crate::{
-    ArchiveError, document,
+    ArchiveError,
     layout::Keys,
     log::{LogCursor, LogFile, LogHeader},
     marks::PageMarks,
     part::{PartHash, PartHeader},
-    survey::{Survey, newest_part},
+    storage::Storage,
+    survey::{Generation, Survey, newest_part},
 };
 
 /// Reason why the first generation of an archive begins.
 pub const NEW_ARCHIVE: &str = "the archive is new";
+
+/// Reason for a log that SQLite does not read.
+const NO_HEADER: &str = "the log has lost its header";
 
 /// Bytes of the log or of the database that are read at a time.
 const READ_BYTES: usize = 1 << 20;
@@ -26,8 +30,8 @@ pub enum Resumed {
     Begins {
         /// The reason.
         reason: String,
-        /// True if the archive has commits that the store has lost.
-        is_ahead: bool,
+        /// The end of the archive, if it has commits that the store has lost.
+        ahead: Option<Box<Ahead>>,
     },
 }
 
@@ -58,8 +62,20 @@ fn basis(last: &PartHeader, log: Option<&LogHeader>, committed: Option<LogEnd>) 
 fn begins(reason: impl Into<String>) -> Resumed {
     Resumed::Begins {
         reason: reason.into(),
-        is_ahead: false,
+        ahead: None,
     }
+}
+
+/// Returns the answer for an archive that has frames which the log has lost.
+fn is_ahead(
+    storage: &dyn Storage,
+    newest: &Generation,
+    reason: &str,
+) -> Result<Resumed, ArchiveError> {
+    Ok(Resumed::Begins {
+        reason: format!("{reason}: the archive has commits that the disk has lost"),
+        ahead: Ahead::of(storage, newest)?.map(Box::new),
+    })
 }
 
 /// Finds out whether the store continues the newest generation of its archive, by comparing a
@@ -91,7 +107,7 @@ fn look(
         return Ok(begins(NEW_ARCHIVE));
     };
     let keys = Keys::new(&needs.hive, &newest.id);
-    let beginning: super::Beginning = document::read(&*needs.storage, &keys.generation())?;
+    let beginning = super::Beginning::read(&*needs.storage, &keys)?;
     if beginning.instance != needs.instance {
         return Ok(begins("another data directory wrote the archive"));
     }
@@ -106,14 +122,11 @@ fn look(
         None => None,
     };
     let basis = basis(&last, header.as_ref(), committed);
+    let storage = needs.storage.clone();
     if basis == Basis::Ahead {
-        return Ok(Resumed::Begins {
-            reason: format!(
-                "the archive has {} frames of the log, and the disk fewer: it has lost commits",
-                last.start + last.frames
-            ),
-            is_ahead: true,
-        });
+        let frames = last.start + last.frames;
+        let reason = format!("the archive has {frames} frames of the log, and the disk fewer");
+        return is_ahead(&*storage, newest, &reason);
     }
     let frames = match (basis, log, header) {
         (Basis::FileAndLog, Some(log), Some(header)) => {
@@ -121,10 +134,26 @@ fn look(
         }
         _ => None,
     };
-    let marks = marks_of(database, &last, frames)?;
+    // SQLite reads nothing of a log from the first frame on that is not sound.
+    if let Some((log, header, count)) = frames
+        && let Err(reason) = compare_log(log, header, count, &last).map_err(unreadable)?
+    {
+        return is_ahead(&*storage, newest, &reason);
+    }
+    let has_lost_header = match (log, header) {
+        (Some(log), None) => !log.is_empty().map_err(unreadable)?,
+        _ => false,
+    };
+    let marks = match marks_of(database, &last, frames) {
+        Err(_) if has_lost_header => return is_ahead(&*storage, newest, NO_HEADER),
+        marks => marks?,
+    };
     let of_snapshot = newest.snapshots.last();
     let of_snapshot = of_snapshot.filter(|it| it.exact_after == last.number);
     let expected = of_snapshot.map_or_else(|| last.page_sum(), |it| it.page_sum());
+    if expected != Some(marks.sum()) && has_lost_header {
+        return is_ahead(&*storage, newest, NO_HEADER);
+    }
     if expected != Some(marks.sum()) {
         return Ok(begins(format!(
             "the store has {}, which is not what the archive ends with",
@@ -147,7 +176,7 @@ fn writer(
 ) -> GenerationWriter {
     let end = last.end();
     let header = header.filter(|it| it.salts == last.salts);
-    let loose = bundling::loose(survey, &keys.generation);
+    let (loose, leftover) = bundling::loose(survey, &keys.generation);
     let newest = survey.generations.last();
     let snapshot = newest.and_then(|it| it.snapshots.last());
     let log_bytes = newest.map_or(0, |it| {
@@ -157,6 +186,7 @@ fn writer(
     });
     GenerationWriter {
         loose,
+        leftover,
         snapshot_at: snapshot.map_or(0, |it| it.completed_at),
         log_bytes,
         needs,
@@ -213,10 +243,30 @@ fn marks_of(
             .map_err(|frame| broken(format!("frame {frame} of the log is not sound")))?;
         apply(&mut marks, &bytes, page_bytes)?;
     }
-    match cursor.checksum == last.checksum {
-        true => Ok(marks),
-        false => Err(broken("the log has other frames than the archive")),
+    Ok(marks)
+}
+
+/// Compares the first frames of the log with those that the archive has. Returns the difference
+/// if there is one.
+fn compare_log(
+    log: &LogFile,
+    header: LogHeader,
+    frames: u32,
+    last: &PartHeader,
+) -> io::Result<Result<(), String>> {
+    let step = u32::try_from(READ_BYTES / header.frame_bytes()).unwrap_or(1);
+    let mut cursor = LogCursor::begin(header);
+    while cursor.frames < frames {
+        let count = (frames - cursor.frames).min(step.max(1));
+        let bytes = log.read(&cursor, count)?;
+        if let Err(frame) = cursor.pass(&bytes) {
+            return Ok(Err(format!("frame {frame} of the log is not sound")));
+        }
     }
+    Ok(match cursor.checksum == last.checksum {
+        true => Ok(()),
+        false => Err("the log has other frames than the archive".to_owned()),
+    })
 }
 
 #[cfg(test)]
@@ -255,6 +305,9 @@ mod tests {
                 seq: 1,
                 at: 1,
             },
+            ends_known: true,
+            earliest_at: 1,
+            has_snapshot: true,
             written_at: 0,
             body_bytes: 0,
         };

@@ -23,8 +23,10 @@ pub(crate) struct Store {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) writer: Option<GenerationWriter>,
     /// Commits that are not shipped.
-    commits: Vec<Commit>,
+    pub(crate) commits: Vec<Commit>,
     pub(crate) seq: u64,
+    /// Time of the next commit, if it is not that of its number.
+    pub(crate) clock: Option<i64>,
     piece: usize,
 }
 
@@ -46,6 +48,7 @@ impl Store {
             writer: None,
             commits: Vec::new(),
             seq: 0,
+            clock: None,
             piece,
         }
     }
@@ -68,7 +71,7 @@ impl Store {
             .unwrap();
         let frames = u32::try_from(frames).unwrap();
         (frames > 0).then(|| LogEnd {
-            salts: self.log.header().unwrap().unwrap().salts,
+            salts: self.log.header().unwrap().map_or([0, 0], |it| it.salts),
             frames,
         })
     }
@@ -82,24 +85,30 @@ impl Store {
         self.commits.push(Commit {
             frame: self.end().unwrap().frames,
             seq: self.seq,
-            at: i64::try_from(self.seq).unwrap() * 1_000,
+            at: self
+                .clock
+                .unwrap_or(i64::try_from(self.seq).unwrap() * 1_000),
         });
         state(&self.db)
     }
 
     pub(crate) fn begin(&mut self) {
         let needs = self.needs();
+        needs.storage.prepare().unwrap();
         self.writer = Some(GenerationWriter::begin(needs, &self.database, "a test").unwrap());
     }
 
     /// Opens the archive again, as after a start.
     pub(crate) fn resume(&mut self) -> Result<(), String> {
-        let resumed = resume(self.needs(), &self.database, Some(&self.log), self.end()).unwrap();
-        match resumed {
+        match self.try_resume().unwrap() {
             Resumed::Continues(writer) => self.writer = Some(*writer),
             Resumed::Begins { reason, .. } => return Err(reason),
         }
         Ok(())
+    }
+
+    pub(crate) fn try_resume(&self) -> Result<Resumed, ArchiveError> {
+        resume(self.needs(), &self.database, Some(&self.log), self.end())
     }
 
     pub(crate) fn try_ship(&mut self) -> Result<(), ArchiveError> {
@@ -127,7 +136,7 @@ impl Store {
     pub(crate) fn copy(&mut self) {
         let end = self.end();
         let writer = self.writer.as_mut().unwrap();
-        writer.copy(&self.database, || end).unwrap();
+        writer.copy(&self.database, || Ok(end)).unwrap();
     }
 
     /// Copies until a snapshot is complete.
@@ -137,6 +146,28 @@ impl Store {
         }
         self.ship();
         assert!(!self.writer.as_ref().unwrap().is_copying());
+    }
+
+    /// Commits a change, and copies until a snapshot is complete.
+    pub(crate) fn finish_copy_of(&mut self, sql: &str) {
+        self.commit(sql);
+        self.finish_copy();
+    }
+
+    /// Makes all commits of the log known that the writer has not shipped.
+    pub(crate) fn commits_of_all(&mut self) {
+        self.commits = vec![Commit {
+            frame: self.end().unwrap().frames,
+            seq: self.seq,
+            at: i64::try_from(self.seq).unwrap() * 1_000,
+        }];
+    }
+
+    /// Puts all parts into bundles.
+    pub(crate) fn try_bundle(&mut self) -> Result<(), ArchiveError> {
+        let writer = self.writer.as_mut().unwrap();
+        while writer.bundle(u64::MAX)? {}
+        Ok(())
     }
 
     /// Folds the log back, all of which must be shipped.

@@ -126,7 +126,8 @@ fn health_of(audit: &AuditApi) -> TrailHealth {
 fn archive_of(recovery: &RecoveryApi) -> ArchiveHealth {
     ArchiveHealth {
         failing: recovery.is_failing(),
-        exposure_seconds: recovery.exposure_seconds(Timestamp::now()),
+        ahead: recovery.ahead().map(|point| point.to_string()),
+        exposure_seconds: recovery.exposure_seconds(),
     }
 }
 

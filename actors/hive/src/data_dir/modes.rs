@@ -38,6 +38,8 @@ const FILES: &[&str] = &[
     "audit.key",
     "audit-index.db",
     "reserve",
+    "archive.json",
+    "deia.db-commits",
     "crash-report.txt",
     "crash-report.previous.txt",
 ];

@@ -53,8 +53,14 @@ impl Hive {
     ) -> Result<Self, HiveStartError> {
         let (started_at, started) = (Timestamp::now(), Instant::now());
         let mut resolved = settings.into_resolved();
-        let data_dir = DataDir::open(&resolved.config().data_dir)?;
-        if finish_restore(resolved.config())? {
+        let mut data_dir = DataDir::open(&resolved.config().data_dir)?;
+        if recovery::restore_waits(&resolved.config().data_dir) {
+            // Programs carry the identity that the directory loses.
+            end_leftovers(data_dir.instance().to_owned())
+                .await
+                .map_err(HiveStartError::Reaper)?;
+            finish_restore(resolved.config())?;
+            data_dir.identify()?;
             // The versions are those of the restored store.
             resolved = resolved.again().map_err(HiveStartError::RestoredSettings)?;
         }
@@ -183,12 +189,8 @@ impl Hive {
     }
 }
 
-/// Puts a store that was restored in place of the current one, if there is one. Returns true if
-/// there was.
-fn finish_restore(config: &Config) -> Result<bool, HiveStartError> {
-    if !recovery::is_ready(&config.data_dir) {
-        return Ok(false);
-    }
+/// Puts a store that was restored in place of the current one.
+fn finish_restore(config: &Config) -> Result<(), HiveStartError> {
     let replaced = recovery::swap_in(&config.data_dir).map_err(HiveStartError::Restore)?;
     if let Some(kept) = replaced {
         tracing::warn!(
@@ -196,7 +198,7 @@ fn finish_restore(config: &Config) -> Result<bool, HiveStartError> {
             "the store was replaced by a restored one; remove the old one once it is not needed"
         );
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Returns a hand-over of the log for a store that notes nothing in it.

@@ -210,7 +210,7 @@ metrics! {
     }
     "Recovery" {
         RECOVERY_EXPOSURE = Gauge "deia_recovery_exposure_seconds" []
-            "Age of the oldest commit that is not in the archive; 0 if the archive has all";
+            "Age of the oldest commit that is not in the archive; 0 if the archive has all, no sample without an archive";
         RECOVERY_POINTS = Gauge "deia_recovery_points" []
             "Restore points in the archive";
         RECOVERY_ARCHIVE_BYTES = Gauge "deia_recovery_archive_bytes" []

@@ -1,12 +1,12 @@
 //! Interface of the archive to callers and other subsystems.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use deia_archive::{PointKind, Target};
 use deia_ledger::{Apply, Ledger, MarkRunning, RecordEvents, ResumeQueue};
 use deia_model::{
-    Action, NewEvent, Page, PageRequest, PointId, PreviousShutdown, Principal, RecoveryJob,
-    RecoveryJobKind, RecoveryMode, RecoveryState, RecoveryStatus, RestorePoint, Timestamp,
+    Action, NewEvent, Page, PageRequest, PointId, PreviousShutdown, Principal, RecoveryFailure,
+    RecoveryJob, RecoveryJobKind, RecoveryState, RecoveryStatus, RestorePoint, Timestamp,
 };
 use tokio::sync::oneshot;
 
@@ -81,36 +81,47 @@ impl RecoveryApi {
         self.settings.get()
     }
 
-    /// Returns the age of the oldest commit that the archive does not have, in seconds.
-    pub(crate) fn exposure_seconds(&self, now: Timestamp) -> f64 {
+    /// Returns the age of the oldest commit that the archive does not have, in seconds; `None`
+    /// if there is no archive.
+    pub(crate) fn exposure_seconds(&self) -> Option<f64> {
+        if self.shipping.is_off() {
+            return None;
+        }
         let unshipped = self.shipping.feed().look().unshipped_since;
         let since = self.shared().lock().lost_since(unshipped);
-        since.map_or(0.0, |since| {
-            let millis = now.as_millis().saturating_sub(since.as_millis()).max(0);
-            millis as f64 / 1_000.0
-        })
+        Some(since.map_or(0.0, |since| since.elapsed().as_secs_f64()))
+    }
+
+    /// Returns the state of the archive, and the reason why it cannot be written.
+    fn state(&self) -> (RecoveryState, Option<RecoveryFailure>) {
+        if self.shipping.is_off() {
+            return (RecoveryState::Off, None);
+        }
+        let patience = self.config().recovery.alert_after;
+        let has_ended = self.shipping.has_failed();
+        let inner = self.shared().lock();
+        inner.shown_state(has_ended, patience, Instant::now())
     }
 
     /// Returns the state of the archive, and what a loss of the disk would cost now.
     pub fn status(&self) -> RecoveryStatus {
         let config = self.config();
-        let exposure_seconds = self.exposure_seconds(Timestamp::now());
+        let exposure_seconds = self.exposure_seconds();
+        let (state, failing) = self.state();
         let inner = self.shared().lock();
-        let newest = inner.points.iter().max_by_key(|point| point.created_at);
+        let newest = inner.points.iter().max_by_key(|point| point.order());
         RecoveryStatus {
             url: config.recovery_url(),
             same_disk: inner.same_disk,
             mode: config.recovery.mode,
-            state: match config.recovery.mode {
-                RecoveryMode::Off => RecoveryState::Off,
-                _ => inner.state,
-            },
-            failing: inner.failing.clone(),
+            state,
+            failing,
             exposure_seconds,
             archived_at: inner.archived_at,
             generation: inner.generation.clone(),
             generation_reason: inner.reason.clone(),
-            archive_was_ahead: inner.was_ahead,
+            archive_was_ahead: inner.ahead.is_some(),
+            archive_ahead_point: inner.ahead,
             points: inner.points.len() as u64,
             newest_point: newest.and_then(|point| inner.shown(point)),
             archive_bytes: inner.bytes,
@@ -135,13 +146,10 @@ impl RecoveryApi {
     /// Returns the restore points, newest first.
     pub fn points(&self) -> Vec<RestorePoint> {
         let inner = self.shared().lock();
-        let mut points: Vec<_> = inner
-            .points
-            .iter()
-            .filter_map(|it| inner.shown(it))
-            .collect();
-        points.sort_by_key(|point| std::cmp::Reverse(point.id));
-        points
+        let mut points: Vec<_> = inner.points.iter().collect();
+        points.sort_by_key(|point| (point.order(), point.created_at));
+        let newest_first = points.into_iter().rev();
+        newest_first.filter_map(|it| inner.shown(it)).collect()
     }
 
     /// Returns a page of the restore points, newest first.
@@ -154,7 +162,11 @@ impl RecoveryApi {
             None => None,
         };
         let mut items = self.points();
-        items.retain(|point| before.is_none_or(|before| point.id < before));
+        if let Some(before) = before {
+            // A point that is gone was among the oldest.
+            let at = items.iter().position(|point| point.id == before);
+            items.drain(..at.map_or(items.len(), |at| at + 1));
+        }
         let limit = page.limit as usize;
         let has_more = items.len() > limit;
         items.truncate(limit);
@@ -300,7 +312,8 @@ impl RecoveryApi {
     /// restart the hive.
     ///
     /// # Errors
-    /// [`HiveError::NotFound`]; [`HiveError::RecoveryRefused`] if a job is under way.
+    /// [`HiveError::NotFound`]; [`HiveError::Invalid`] if `at` is before the point;
+    /// [`HiveError::RecoveryRefused`] if a job is under way.
     pub async fn restore(
         &self,
         who: &Principal,
@@ -309,9 +322,19 @@ impl RecoveryApi {
         place: RestorePlace,
         restart: impl AsyncFnOnce(&Principal) -> Result<(), HiveError> + 'static,
     ) -> Result<RecoveryJob, HiveError> {
+        let found = self.point(point)?;
         let target = match at {
-            Some(at) => Target::At(at.as_millis()),
-            None => Target::Point(self.point(point)?.id.to_string()),
+            Some(at) if at < found.at => {
+                return Err(HiveError::Invalid(vec![deia_model::Violation {
+                    pointer: "/at".into(),
+                    detail: format!("must not be before {}, the time of the point", found.at),
+                }]));
+            }
+            Some(at) => Target::After {
+                point: point.to_string(),
+                at: at.as_millis(),
+            },
+            None => Target::Point(point.to_string()),
         };
         let job = self.begin_job(RecoveryJobKind::Restore, &who.user, Some(point))?;
         let event = NewEvent::new(Action::RestoreStarted, &*who.user, point.to_string());
@@ -372,15 +395,14 @@ impl RecoveryApi {
         Ok(self.status())
     }
 
-    /// Returns whether the archive is being written, for alerts.
+    /// Returns the point with the commits that the disk had lost at the start, for alerts.
+    pub(crate) fn ahead(&self) -> Option<PointId> {
+        self.shared().lock().ahead
+    }
+
+    /// Returns the reason why the archive cannot be written, for alerts.
     pub(crate) fn is_failing(&self) -> Option<String> {
-        let inner = self.shared().lock();
-        let is_failing = inner.state == RecoveryState::Failing;
-        inner
-            .failing
-            .as_ref()
-            .filter(|_| is_failing)
-            .map(|it| it.reason.clone())
+        self.state().1.map(|failing| failing.reason)
     }
 }
 

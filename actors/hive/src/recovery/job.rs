@@ -291,8 +291,9 @@ impl Restore {
         };
         let dir = dir.map_err(|source| at(data_dir, source))?;
         let path = dir.join(DATABASE);
-        let (restored, _) = restore_checked(&self.storage, &self.hive, &self.target, &path)?;
-        let facts = facts(&restored, self.lost_up_to, true, notes_of_restore());
+        let (restored, plan) = restore_checked(&self.storage, &self.hive, &self.target, &path)?;
+        let notes = notes_of_restore().into_iter().chain(plan.notes).collect();
+        let facts = facts(&restored, self.lost_up_to, true, notes);
         let config = Config {
             data_dir: dir.clone(),
             ..(*self.config).clone()
@@ -302,9 +303,7 @@ impl Restore {
         let runtime = runtime.map_err(|source| at(&dir, source))?;
         runtime.block_on(settle(&config, &facts, &self.by))?;
         let marked = match self.place {
-            RestorePlace::InPlace => serde_json::to_string_pretty(&facts)
-                .map_err(Into::into)
-                .and_then(|text| swap::set_ready(data_dir, &text)),
+            RestorePlace::InPlace => swap::set_ready(data_dir, &facts),
             RestorePlace::Directory(_) => mark(&dir, &facts),
         };
         marked.map_err(|source| at(&dir, source))?;

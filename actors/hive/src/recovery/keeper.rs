@@ -78,6 +78,7 @@ impl Actor for Keeper {
             return;
         }
         if let Err(error) = self.shipping.start() {
+            self.shipping.note_down(&error);
             ctx.fail(format!("the archive cannot be opened: {error}"));
             return;
         }

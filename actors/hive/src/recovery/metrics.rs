@@ -1,15 +1,15 @@
 //! Metrics of the archive.
 
-use deia_model::Timestamp;
-
 use super::RecoveryApi;
 use crate::metrics::{Exposition, table};
 
 pub(super) fn write(api: &RecoveryApi, out: &mut Exposition) {
-    let exposure = api.exposure_seconds(Timestamp::now());
+    let exposure = api.exposure_seconds();
     let shared = api.shared();
     let inner = shared.lock();
-    out.number(&table::RECOVERY_EXPOSURE, [""; 0], exposure);
+    if let Some(exposure) = exposure {
+        out.number(&table::RECOVERY_EXPOSURE, [""; 0], exposure);
+    }
     out.gauge(&table::RECOVERY_POINTS, inner.points.len() as u64);
     out.gauge(&table::RECOVERY_ARCHIVE_BYTES, inner.bytes);
     out.gauge(&table::RECOVERY_PARTS, inner.counters.parts);

@@ -24,6 +24,10 @@ use crate::{
 /// Name of the database file in a data directory.
 pub(super) const DATABASE: &str = "deia.db";
 
+/// Times that an archive is looked at again whose parts are bundled meanwhile. Fixed: bundles are
+/// made minutes apart.
+const LOOKS: u32 = 3;
+
 /// Reason why nothing was restored.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
@@ -108,15 +112,16 @@ pub async fn restore_offline(request: &OfflineRestore) -> Result<RestoreReport, 
             None => the_only_hive(&*storage)?,
         };
         let restored = restore_checked(&storage, &hive, &target, &to.join(DATABASE));
-        restored.map(|(restored, _)| (hive, restored))
+        restored.map(|(restored, plan)| (hive, restored, plan.notes))
     });
     let ended = restoring
         .await
         .map_err(|error| target_error(io::Error::other(error)))?;
-    let (hive, restored) = ended?;
+    let (hive, restored, found) = ended?;
     let dir = serde_json::to_string(&request.to).map_err(|error| target_error(error.into()))?;
     let config = Layers::default().set("data_dir", dir).load()?;
-    let mut notes = notes_of_restore();
+    let mut notes = found;
+    notes.extend(notes_of_restore());
     notes.push("the audit trail, outputs in files and key files are not in the archive: copy them from the old data directory if it exists".to_owned());
     let facts = facts(&restored, None, !request.go, notes);
     let settled = settle_all(&config, &facts).await;
@@ -188,13 +193,24 @@ pub(super) fn restore_checked(
     target: &Target,
     path: &Path,
 ) -> Result<(Restored, Plan), RestoreError> {
-    let survey = Survey::of(&**storage, hive)?;
-    let plan =
-        plan(&**storage, hive, &survey, target).map_err(|error| newest_good(error, &survey))?;
     let dir = path.parent().unwrap_or(Path::new("."));
-    has_space(dir, plan.bytes())?;
-    let restored = restore(&**storage, &survey, &plan, path);
-    let restored = restored.map_err(|error| newest_good(error, &survey))?;
+    let mut looks = 1;
+    let (restored, plan) = loop {
+        let survey = Survey::of(&**storage, hive)?;
+        let made = match plan(&**storage, hive, &survey, target) {
+            Err(error) => Err(error),
+            Ok(plan) => {
+                has_space(dir, plan.bytes())?;
+                let restored = restore(&**storage, &survey, &plan, path);
+                restored.map(|restored| (restored, plan))
+            }
+        };
+        match made {
+            // Parts were put into a bundle meanwhile.
+            Err(ArchiveError::Missing { .. }) if looks < LOOKS => looks += 1,
+            made => break made.map_err(|error| newest_good(error, &survey))?,
+        }
+    };
     let examined = examine_store(path).map_err(RestoreError::from);
     let checked = examined.and_then(|examined| check(&examined, hive, &restored));
     if let Err(error) = checked {
@@ -234,7 +250,9 @@ fn check(examined: &Examined, hive: &str, restored: &Restored) -> Result<(), Res
         let reason = format!("it is the store of {}, not of {hive}", examined.hive_id);
         return Err(RestoreError::Unsound(reason));
     }
-    if examined.head.seq != restored.commit.seq {
+    let seq = examined.head.seq;
+    let is_it = seq == restored.commit.seq || !restored.is_known && seq > restored.commit.seq;
+    if !is_it {
         let reason = format!(
             "its newest event is {}, and the archive says {}",
             examined.head.seq, restored.commit.seq

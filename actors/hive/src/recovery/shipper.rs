@@ -1,5 +1,7 @@
 //! The thread that writes the archive, and the handle of it.
 
+mod cleaning;
+mod observed;
 mod points;
 mod turn;
 
@@ -9,16 +11,17 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use deia_archive::{ArchiveError, GenerationWriter, LogFile, Storage};
+use deia_archive::{ArchiveError, GenerationWriter, LogFile, Point, Storage};
 use deia_ledger::{Ledger, LogFeed};
 use deia_model::{
     Action, EventResult, NewEvent, RecoveryFailure, RecoveryMode, RecoveryState, Timestamp,
 };
 use serde_json::json;
 
+use self::{cleaning::Cleaned, observed::Observed};
 use super::state::Shared;
 use crate::{config::Settings, subsystem::Deps};
 
@@ -42,6 +45,8 @@ struct Handle {
     instance: String,
     is_ending: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// The cleaning under way. It outlives a thread that died.
+    cleaning: Mutex<Option<JoinHandle<Result<Cleaned, ArchiveError>>>>,
 }
 
 impl Shipping {
@@ -54,6 +59,7 @@ impl Shipping {
             instance,
             is_ending: AtomicBool::new(false),
             thread: Mutex::default(),
+            cleaning: Mutex::default(),
         }))
     }
 
@@ -91,12 +97,23 @@ impl Shipping {
         if runs || self.0.is_ending.load(Ordering::Acquire) {
             return Ok(());
         }
-        let shipper = Shipper::new(self.clone(), self.storage()?);
+        let storage = Observed::new(self.storage()?, self.0.shared.clone());
+        let shipper = Shipper::new(self.clone(), Arc::new(storage));
         let spawned = std::thread::Builder::new()
             .name("deia-archive".into())
             .spawn(move || shipper.run());
         *thread = Some(spawned.map_err(|error| error.to_string())?);
         Ok(())
+    }
+
+    /// Notes that the thread cannot be started, for the status and the alerts.
+    pub(super) fn note_down(&self, reason: &str) {
+        let mut inner = self.0.shared.lock();
+        inner.state = RecoveryState::Failing;
+        inner.failing = Some(RecoveryFailure {
+            since: Timestamp::now(),
+            reason: reason.to_owned(),
+        });
     }
 
     /// Returns whether the thread has ended although it should not.
@@ -141,6 +158,12 @@ struct Shipper {
     losses: u64,
     last_point_at: i64,
     wants_cleaning: bool,
+    /// Number of the last part to put into a bundle, while there are such parts.
+    bundle_upto: Option<u64>,
+    /// Points made since the last cleaning began.
+    points_since: Vec<Point>,
+    /// The generation of another hive that writes the same archive, if there is one.
+    fenced: Option<String>,
     pause: Duration,
 }
 
@@ -156,6 +179,9 @@ impl Shipper {
             losses,
             last_point_at: 0,
             wants_cleaning: false,
+            bundle_upto: None,
+            points_since: Vec::new(),
+            fenced: None,
             pause: PAUSE_MIN,
         }
     }
@@ -171,8 +197,8 @@ impl Shipper {
                 Err(error) => self.failed(&error),
             }
         }
-        let until = std::time::Instant::now() + LAST_WITHIN;
-        while std::time::Instant::now() < until {
+        let until = Instant::now() + LAST_WITHIN;
+        while Instant::now() < until {
             match self.ship() {
                 Ok(()) => break,
                 Err(error) if error.may_pass() => self.handle.feed().pause(PAUSE_MIN),
@@ -185,7 +211,7 @@ impl Shipper {
         self.pause = PAUSE_MIN;
         let is_complete = self.writer.as_ref().is_some_and(|it| !it.is_first_copy());
         if is_complete {
-            self.handle.feed().note_complete();
+            self.handle.feed().note_complete(self.losses);
         }
         let mut inner = self.handle.shared().lock();
         inner.is_complete = is_complete;
@@ -233,7 +259,13 @@ impl Shipper {
 
     /// Gives up the generation: the next turn begins another one.
     fn begin_again(&mut self, reason: String) {
-        self.handle.shared().lock().is_complete = false;
+        {
+            let mut inner = self.handle.shared().lock();
+            if std::mem::take(&mut inner.is_complete) {
+                inner.exposed_since = Instant::now();
+                inner.note_exposed(Timestamp::now());
+            }
+        }
         self.handle.feed().begin_again();
         self.writer = None;
         self.reason = Some(reason);

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use deia_archive::{Point, PointKind};
@@ -47,8 +48,13 @@ pub(super) struct Counters {
 }
 
 pub(super) struct Inner {
-    /// Time of the start.
-    pub(super) started_at: Timestamp,
+    /// Time of the start, by the clock of the machine and by one that is never set.
+    pub(super) started: (Timestamp, Instant),
+    /// Time since which nothing new can be restored while the archive is not complete, by a
+    /// clock that is never set: that of the start, or of the newest point.
+    pub(super) exposed_since: Instant,
+    /// Time at which the storage was asked for something that it has not answered.
+    pub(super) asked_at: Option<Instant>,
     /// True if the archive is on the file system of the data directory.
     pub(super) same_disk: bool,
     /// The restore that the hive began with.
@@ -59,7 +65,8 @@ pub(super) struct Inner {
     pub(super) failing: Option<RecoveryFailure>,
     pub(super) generation: Option<String>,
     pub(super) reason: Option<String>,
-    pub(super) was_ahead: bool,
+    /// The point with the commits that the disk had lost at the start.
+    pub(super) ahead: Option<PointId>,
     pub(super) archived_at: Option<Timestamp>,
     pub(super) points: Vec<Point>,
     pub(super) bytes: u64,
@@ -77,7 +84,9 @@ pub(super) struct Shared(Mutex<Inner>);
 impl Default for Shared {
     fn default() -> Self {
         Self(Mutex::new(Inner {
-            started_at: Timestamp::now(),
+            started: (Timestamp::now(), Instant::now()),
+            exposed_since: Instant::now(),
+            asked_at: None,
             same_disk: false,
             restored: None,
             state: RecoveryState::Starting,
@@ -85,7 +94,7 @@ impl Default for Shared {
             failing: None,
             generation: None,
             reason: None,
-            was_ahead: false,
+            ahead: None,
             archived_at: None,
             points: Vec::new(),
             bytes: 0,
@@ -128,12 +137,60 @@ impl Inner {
     /// Returns the time of the oldest commit that a restore would not have, if there is one.
     /// Until the first snapshot of a generation is complete, only the points of earlier ones
     /// can be restored.
-    pub(super) fn lost_since(&self, unshipped_since: Option<Timestamp>) -> Option<Timestamp> {
-        if self.is_complete {
-            return unshipped_since;
+    pub(super) fn lost_since(&self, unshipped_since: Option<Instant>) -> Option<Instant> {
+        match self.is_complete {
+            true => unshipped_since,
+            false => Some(self.exposed_since),
         }
-        let newest = self.points.iter().map(|point| point.at).max();
-        Some(newest.map_or(self.started_at, Timestamp::from_millis))
+    }
+
+    /// Notes that nothing newer than the last commit of the newest point can be restored.
+    pub(super) fn note_exposed(&mut self, now: Timestamp) {
+        if let Some(newest) = self.points.last() {
+            let age = now.as_millis().saturating_sub(newest.at);
+            let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
+            let since = Instant::now().checked_sub(age);
+            self.exposed_since = since.map_or(self.exposed_since, |it| it.min(self.exposed_since));
+        }
+    }
+
+    /// Returns the time, by a clock that does not run ahead of the time that has passed since the
+    /// start: one that jumps ahead must not end the retention of anything.
+    pub(super) fn trusted_now(&self, now: Timestamp) -> Timestamp {
+        let (wall, steady) = self.started;
+        let passed = i64::try_from(steady.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let expected = wall.as_millis().saturating_add(passed);
+        Timestamp::from_millis(now.as_millis().min(expected))
+    }
+
+    /// Returns the state and the failure to show. A thread that has ended, and a storage that has
+    /// not answered for `patience`, write no archive, whatever they were doing.
+    pub(super) fn shown_state(
+        &self,
+        has_ended: bool,
+        patience: Duration,
+        now: Instant,
+    ) -> (RecoveryState, Option<RecoveryFailure>) {
+        let asked = self.asked_at.map(|it| now.saturating_duration_since(it));
+        let (waited, reason) = match asked.filter(|waited| *waited >= patience) {
+            _ if self.failing.is_some() => return (RecoveryState::Failing, self.failing.clone()),
+            _ if has_ended => (
+                Duration::ZERO,
+                "the thread that writes the archive has ended".to_owned(),
+            ),
+            Some(waited) => (
+                waited,
+                format!("the archive has not answered for {} s", waited.as_secs()),
+            ),
+            None => return (self.state, None),
+        };
+        let waited = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
+        let since = Timestamp::now().as_millis().saturating_sub(waited);
+        let since = Timestamp::from_millis(since);
+        (
+            RecoveryState::Failing,
+            Some(RecoveryFailure { since, reason }),
+        )
     }
 
     /// Returns a point as callers see it.
@@ -154,5 +211,57 @@ impl Inner {
             database_bytes: u64::from(point.pages) * u64::from(point.page_bytes),
             verified_at: drilled.map(|it| it.at),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ended_thread_and_silent_storage_are_failures() {
+        let shared = Shared::default();
+        let mut inner = shared.lock();
+        inner.state = RecoveryState::Shipping;
+        let now = Instant::now();
+        let patience = Duration::from_secs(60);
+        let state = |inner: &Inner, has_ended, seconds| {
+            let now = now + Duration::from_secs(seconds);
+            inner.shown_state(has_ended, patience, now).0
+        };
+        assert_eq!(state(&inner, false, 1_000), RecoveryState::Shipping);
+        assert_eq!(state(&inner, true, 0), RecoveryState::Failing);
+        inner.asked_at = Some(now);
+        assert_eq!(state(&inner, false, 59), RecoveryState::Shipping);
+        assert_eq!(state(&inner, false, 61), RecoveryState::Failing);
+        let (_, failing) = inner.shown_state(false, patience, now + patience);
+        let reason = failing.unwrap().reason;
+        assert!(reason.contains("not answered for 60 s"), "{reason}");
+    }
+
+    #[test]
+    fn clock_that_jumps_ahead_is_not_trusted() {
+        let shared = Shared::default();
+        let inner = shared.lock();
+        let start = inner.started.0.as_millis();
+        let year = 365 * 86_400_000;
+        let trusted = |millis| {
+            inner
+                .trusted_now(Timestamp::from_millis(millis))
+                .as_millis()
+        };
+        assert!(trusted(start + year) < start + year / 2);
+        assert_eq!(trusted(start - year), start - year);
+    }
+
+    #[test]
+    fn exposure_does_not_shrink_when_the_clock_is_set_back() {
+        let shared = Shared::default();
+        let mut inner = shared.lock();
+        let started = inner.exposed_since;
+        assert_eq!(inner.lost_since(None), Some(started));
+        inner.is_complete = true;
+        assert_eq!(inner.lost_since(None), None);
+        assert_eq!(inner.lost_since(Some(started)), Some(started));
     }
 }

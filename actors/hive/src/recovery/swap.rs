@@ -7,14 +7,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use deia_model::Timestamp;
+use deia_model::{RestoredHive, Timestamp};
+use serde::{Deserialize, Serialize};
 
-use super::offline::DATABASE;
+use super::{offline::DATABASE, restored::mark};
 
 /// Directory of a prepared store, below the data directory.
 const PREPARED: &str = "restore";
 /// File that is written once the prepared store is whole: the mark of the restore.
 const READY: &str = "ready.json";
+/// File with the identity of a data directory.
+const INSTANCE: &str = "deia.instance";
 /// Extensions of the files of a database.
 const EXTENSIONS: [&str; 3] = ["db", "db-wal", "db-shm"];
 
@@ -34,46 +37,50 @@ pub(super) fn prepare(data_dir: &Path) -> io::Result<PathBuf> {
     Ok(dir)
 }
 
+/// Content of the mark of a restore.
+#[derive(Serialize, Deserialize)]
+struct Ready {
+    /// Name of the directory for the replaced store, the same at each try.
+    aside: String,
+    restored: RestoredHive,
+}
+
 /// Notes that the prepared store is whole: the next start takes it.
-pub(super) fn set_ready(data_dir: &Path, mark: &str) -> io::Result<()> {
-    crate::data_dir::write_secret(&prepared(data_dir).join(READY), mark)?;
+pub(super) fn set_ready(data_dir: &Path, restored: &RestoredHive) -> io::Result<()> {
+    let ready = Ready {
+        aside: format!("replaced-{}", Timestamp::now().as_millis()),
+        restored: restored.clone(),
+    };
+    let text = serde_json::to_string_pretty(&ready)?;
+    crate::data_dir::write_secret(&prepared(data_dir).join(READY), &text)?;
     sync(data_dir)
 }
 
-/// Returns true if a prepared store waits to take the place of the current one.
-pub(crate) fn is_ready(data_dir: &Path) -> bool {
+/// Returns whether a prepared store waits to be taken.
+pub(crate) fn waits(data_dir: &Path) -> bool {
     prepared(data_dir).join(READY).exists()
 }
 
 /// Puts a prepared store in the place of the current one, which is kept beside it. Every step
-/// can be repeated: a start that was interrupted here goes on. Returns the directory with the
-/// replaced store, if there was one.
+/// can be repeated: a start that was interrupted here goes on. The data directory loses its
+/// identity, since its store has another history now. Returns the directory with the replaced
+/// store, if there was one.
 ///
 /// # Errors
 /// The files cannot be moved.
 pub(crate) fn swap_in(data_dir: &Path) -> io::Result<Option<PathBuf>> {
-    if !is_ready(data_dir) {
+    let dir = prepared(data_dir);
+    if !waits(data_dir) {
         return Ok(None);
     }
-    let dir = prepared(data_dir);
-    let mut kept = None;
+    let ready: Ready = serde_json::from_slice(&fs::read(dir.join(READY))?)?;
+    let aside = data_dir.join(&ready.aside);
+    let current = data_dir.join(DATABASE);
     if dir.join(DATABASE).exists() {
-        let aside = data_dir.join(format!("replaced-{}", Timestamp::now().as_millis()));
-        let current = data_dir.join(DATABASE);
-        let found: Vec<PathBuf> = EXTENSIONS
-            .iter()
-            .map(|extension| current.with_extension(extension))
-            .filter(|path| path.exists())
-            .collect();
-        if !found.is_empty() {
-            DirBuilder::new().mode(0o700).create(&aside)?;
-            // The log goes with its database, before which it would be read again.
-            for path in found.iter().rev() {
-                fs::rename(path, aside.join(path.file_name().unwrap_or_default()))?;
-            }
-            sync(&aside)?;
+        // The database goes last: once it is there, all files here are new ones.
+        if !aside.join(DATABASE).exists() {
+            put_aside(&current, &aside)?;
             sync(data_dir)?;
-            kept = Some(aside);
         }
         for extension in EXTENSIONS.iter().rev() {
             let new = dir.join(DATABASE).with_extension(extension);
@@ -83,10 +90,42 @@ pub(crate) fn swap_in(data_dir: &Path) -> io::Result<Option<PathBuf>> {
         }
         sync(data_dir)?;
     }
-    fs::rename(dir.join(READY), data_dir.join("restored.json"))?;
-    sync(data_dir)?;
+    for file in [
+        data_dir.join(INSTANCE),
+        current.with_extension("db-commits"),
+    ] {
+        remove_if_there(&file)?;
+    }
+    mark(data_dir, &ready.restored)?;
+    remove_if_there(&dir.join(READY))?;
+    sync(&dir)?;
     fs::remove_dir_all(&dir)?;
-    Ok(kept)
+    Ok(Some(aside).filter(|aside| aside.exists()))
+}
+
+/// Moves the files of a database to a directory.
+fn put_aside(current: &Path, aside: &Path) -> io::Result<()> {
+    let files = EXTENSIONS.iter().rev();
+    let files = files.map(|extension| current.with_extension(extension));
+    let found: Vec<PathBuf> = files.filter(|path| path.exists()).collect();
+    if found.is_empty() {
+        return Ok(());
+    }
+    match DirBuilder::new().mode(0o700).create(aside) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    for path in found {
+        fs::rename(&path, aside.join(path.file_name().unwrap_or_default()))?;
+    }
+    sync(aside)
+}
+
+fn remove_if_there(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn sync(dir: &Path) -> io::Result<()> {
@@ -101,39 +140,76 @@ mod tests {
         fs::write(path, text).unwrap();
     }
 
+    fn read(path: PathBuf) -> String {
+        fs::read_to_string(path).unwrap()
+    }
+
+    fn facts() -> RestoredHive {
+        RestoredHive {
+            restored_at: Timestamp::from_millis(1),
+            to: Timestamp::from_millis(1),
+            position: "1.1".into(),
+            lost_up_to: None,
+            paused: true,
+            notes: Vec::new(),
+        }
+    }
+
     #[test]
     fn prepared_store_is_taken_only_when_it_is_whole() {
         let data = tempfile::tempdir().unwrap();
         let data = data.path();
         write(&data.join("deia.db"), "old");
         write(&data.join("deia.db-wal"), "old log");
+        write(&data.join(INSTANCE), "an instance");
         let dir = prepare(data).unwrap();
         write(&dir.join("deia.db"), "new");
         assert_eq!(swap_in(data).unwrap(), None);
-        set_ready(data, "{}").unwrap();
+        set_ready(data, &facts()).unwrap();
         let kept = swap_in(data).unwrap().unwrap();
-        let read = |path: PathBuf| fs::read_to_string(path).unwrap();
         assert_eq!(read(data.join("deia.db")), "new");
-        assert!(!data.join("deia.db-wal").exists());
+        assert!(!data.join("deia.db-wal").exists() && !data.join(INSTANCE).exists());
         assert_eq!(read(kept.join("deia.db-wal")), "old log");
-        assert!(data.join("restored.json").exists() && !dir.exists());
+        assert_eq!(crate::recovery::restored(data), Some(facts()));
+        assert!(!dir.exists());
         assert_eq!(swap_in(data).unwrap(), None);
     }
 
     #[test]
-    fn interrupted_swap_goes_on() {
-        let data = tempfile::tempdir().unwrap();
-        let data = data.path();
-        // The old store was moved aside, and the new one is not in its place.
-        let dir = prepare(data).unwrap();
-        write(&dir.join("deia.db"), "new");
-        set_ready(data, "{}").unwrap();
-        swap_in(data).unwrap();
-        assert_eq!(fs::read_to_string(data.join("deia.db")).unwrap(), "new");
-        // The new one is in its place, and the mark is not.
-        let _ = prepare(data).unwrap();
-        set_ready(data, "{}").unwrap();
-        assert_eq!(swap_in(data).unwrap(), None);
-        assert_eq!(fs::read_to_string(data.join("deia.db")).unwrap(), "new");
+    fn swap_that_was_interrupted_anywhere_goes_on() {
+        for moved in 0..=7 {
+            let data = tempfile::tempdir().unwrap();
+            let data = data.path();
+            write(&data.join("deia.db"), "old");
+            write(&data.join("deia.db-wal"), "old log");
+            let dir = prepare(data).unwrap();
+            write(&dir.join("deia.db"), "new");
+            write(&dir.join("deia.db-wal"), "new log");
+            set_ready(data, &facts()).unwrap();
+            let ready: Ready = serde_json::from_str(&read(dir.join(READY))).unwrap();
+            let aside = data.join(&ready.aside);
+            let steps: [&dyn Fn(); 7] = [
+                &|| fs::create_dir(&aside).unwrap(),
+                &|| fs::rename(data.join("deia.db-wal"), aside.join("deia.db-wal")).unwrap(),
+                &|| fs::rename(data.join("deia.db"), aside.join("deia.db")).unwrap(),
+                &|| fs::rename(dir.join("deia.db-wal"), data.join("deia.db-wal")).unwrap(),
+                &|| fs::rename(dir.join("deia.db"), data.join("deia.db")).unwrap(),
+                &|| mark(data, &facts()).unwrap(),
+                &|| fs::remove_file(dir.join(READY)).unwrap(),
+            ];
+            for step in &steps[..moved] {
+                step();
+            }
+            let kept = swap_in(data).unwrap();
+            assert_eq!(kept.is_none(), moved == 7, "{moved}");
+            for (file, new, old) in [
+                ("deia.db", "new", "old"),
+                ("deia.db-wal", "new log", "old log"),
+            ] {
+                assert_eq!(read(data.join(file)), new, "{moved}");
+                assert_eq!(read(aside.join(file)), old, "{moved}");
+            }
+            assert_eq!(crate::recovery::restored(data), Some(facts()));
+        }
     }
 }

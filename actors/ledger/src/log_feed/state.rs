@@ -1,6 +1,6 @@
 //! The state of the hand-over, without locks.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Instant};
 
 use deia_model::Timestamp;
 
@@ -8,7 +8,7 @@ use super::Feed;
 
 /// Commits that are kept one by one; beyond, the newest entry stands for several. Fixed: a
 /// bound of the memory while the archive cannot be written, of some MiB.
-const COMMITS_MAX: usize = 65_536;
+pub(super) const COMMITS_MAX: usize = 65_536;
 
 /// An end of the log: the mark of the log, and the number of its frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,25 +28,32 @@ pub struct LoggedCommit {
     pub seq: u64,
     /// Time of the commit.
     pub at: Timestamp,
+    /// The same time by a clock that is never set.
+    pub noted: Instant,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) committed: Option<LogEnd>,
     pub(super) shipped: Option<LogEnd>,
-    pub(super) commits: VecDeque<LoggedCommit>,
+    /// Commits of the current log, in order.
+    commits: VecDeque<LoggedCommit>,
+    /// Number of these that are in parts.
+    taken: usize,
     timeline: u64,
-    /// Time of the first commit behind `shipped`.
-    unshipped_since: Option<Timestamp>,
     pub(super) losses: u64,
+    /// Time of the last loss.
+    lost_at: Option<Instant>,
     pub(super) is_failing: bool,
+    /// True if the shipper did not keep up with a wait for it.
+    pub(super) is_slow: bool,
     /// True if a commit was answered before the archive had it, although it had to wait.
     pub(super) is_late: bool,
     /// True if somebody waits for the archive.
     pub(super) wanted: bool,
     /// True once, to end a wait of the shipper.
     pub(super) woken: bool,
-    /// True once the store has noted its log.
+    /// True if the end of the log is known.
     pub(super) is_known: bool,
     /// True if the archive has a snapshot that the shipped log goes on from.
     pub(super) is_complete: bool,
@@ -57,13 +64,29 @@ impl State {
         Feed {
             committed: self.committed,
             shipped: self.shipped,
-            unshipped_since: match self.is_all_shipped() {
-                true => None,
-                false => self.unshipped_since,
-            },
+            unshipped_since: self.unshipped_since(),
             losses: self.losses,
             is_known: self.is_known,
             is_urgent: self.is_urgent(),
+        }
+    }
+
+    fn unshipped_since(&self) -> Option<Instant> {
+        if self.is_all_shipped() {
+            return None;
+        }
+        let shipped = self.shipped.map_or(0, |end| self.frames_of(end));
+        let first = self.commits.partition_point(|it| it.end.frames <= shipped);
+        let first = self.commits.get(first);
+        first.map(|commit| commit.noted).or(self.lost_at)
+    }
+
+    /// Returns the number of frames of the current log up to an end, which may be that of the log
+    /// before.
+    fn frames_of(&self, end: LogEnd) -> u32 {
+        match self.committed {
+            Some(committed) if committed.salts == end.salts => end.frames,
+            _ => 0,
         }
     }
 
@@ -73,7 +96,8 @@ impl State {
 
     /// Returns whether the archive has the last commit.
     pub(super) fn is_all_shipped(&self) -> bool {
-        self.committed.is_none() || self.committed == self.shipped
+        let is_lost = !self.is_known && self.losses > 0;
+        !is_lost && (self.committed.is_none() || self.committed == self.shipped)
     }
 
     /// Returns whether a restore from the archive would have the last commit.
@@ -84,44 +108,96 @@ impl State {
     /// Returns the number of frames that are not shipped.
     pub(super) fn lag(&self) -> u32 {
         let committed = self.committed.map_or(0, |end| end.frames);
-        match (self.committed, self.shipped) {
-            (Some(a), Some(b)) if a.salts == b.salts => committed.saturating_sub(b.frames),
-            _ => committed,
-        }
+        let shipped = self.shipped.map_or(0, |end| self.frames_of(end));
+        committed.saturating_sub(shipped)
     }
 
-    pub(super) fn note_commit(&mut self, end: LogEnd, seq: u64, timeline: u64, at: Timestamp) {
+    /// Notes a commit.
+    pub(super) fn note_commit(&mut self, mut commit: LoggedCommit, timeline: u64) {
+        let end = commit.end;
         if let Some(before) = self.committed
             && before.salts != end.salts
             && self.shipped != Some(before)
         {
             // Another process has folded the log back.
-            self.losses += 1;
-            self.commits.clear();
+            self.note_loss();
         }
-        if self.is_all_shipped() {
-            self.unshipped_since = Some(at);
+        if self
+            .commits
+            .back()
+            .is_some_and(|it| it.end.salts != end.salts)
+        {
+            self.commits.clear();
+            self.taken = 0;
         }
         self.is_known = true;
-        self.committed = Some(end);
         self.timeline = timeline;
-        let commit = LoggedCommit { end, seq, at };
-        if self.commits.len() >= COMMITS_MAX {
-            self.commits.pop_back();
+        let is_before = |it: LogEnd| it.salts == end.salts && it.frames >= end.frames;
+        if !self.committed.is_some_and(is_before) {
+            self.committed = Some(end);
+        }
+        // A writer that opens the store again tells of all commits again.
+        if self.commits.back().is_some_and(|it| is_before(it.end)) {
+            return;
+        }
+        if self.commits.len() >= COMMITS_MAX
+            && let Some(merged) = self.commits.pop_back()
+        {
+            commit.noted = merged.noted;
+            self.taken = self.taken.min(self.commits.len());
         }
         self.commits.push_back(commit);
     }
 
+    /// Notes that some of the log was folded back before it was shipped.
+    pub(super) fn note_loss(&mut self) {
+        self.losses += 1;
+        self.lost_at = Some(Instant::now());
+        self.shipped = None;
+        self.is_complete = false;
+        self.commits.clear();
+        self.taken = 0;
+    }
+
+    /// Notes a commit whose place is not known: nothing is safe until the next one.
+    pub(super) fn note_unknown(&mut self) {
+        self.note_loss();
+        self.is_known = false;
+    }
+
+    /// Notes that the log is empty.
+    pub(super) fn note_empty(&mut self) {
+        self.is_known = true;
+        self.committed = None;
+        self.shipped = None;
+    }
+
+    /// Notes that the whole log has to be shipped again.
+    pub(super) fn begin_again(&mut self) {
+        self.shipped = None;
+        self.is_complete = false;
+        self.taken = 0;
+    }
+
     pub(super) fn take_commits(&mut self, end: LogEnd) -> (Vec<LoggedCommit>, u64) {
-        let is_of = |it: &LoggedCommit| it.end.salts == end.salts && it.end.frames <= end.frames;
-        let count = self.commits.iter().take_while(|it| is_of(it)).count();
-        (self.commits.drain(..count).collect(), self.timeline)
+        let is_of = |it: &&LoggedCommit| it.end.salts == end.salts && it.end.frames <= end.frames;
+        let left = self.commits.iter().skip(self.taken);
+        let taken: Vec<_> = left.take_while(is_of).copied().collect();
+        self.taken += taken.len();
+        (taken, self.timeline)
+    }
+
+    /// Passes over the commits that the archive has.
+    pub(super) fn skip_commits(&mut self, end: LogEnd) {
+        let is_there =
+            |it: &&LoggedCommit| it.end.salts == end.salts && it.end.frames <= end.frames;
+        self.taken = self.commits.iter().take_while(is_there).count();
     }
 
     pub(super) fn note_shipped(&mut self, end: LogEnd) {
         self.shipped = Some(end);
         self.is_failing = false;
-        self.unshipped_since = self.commits.front().map(|commit| commit.at);
+        self.is_slow = false;
         if self.is_all_shipped() {
             self.wanted = false;
         }

@@ -24,7 +24,8 @@ pub(super) fn status() -> Value {
         },
         "exposure_seconds": 12.5, "archived_at": "2026-11-20T08:39:47.500Z",
         "generation": GENERATION, "generation_reason": "the archive is new",
-        "archive_was_ahead": false, "points": 144, "newest_point": point(),
+        "archive_was_ahead": true, "archive_ahead_point": POINT,
+        "points": 144, "newest_point": point(),
         "archive_bytes": 73_400_320, "verified_at": "2026-11-20T09:00:03.300Z",
         "restore_seconds": 3.2, "not_included": ["key files"], "encrypted": false,
         "previous_shutdown": {

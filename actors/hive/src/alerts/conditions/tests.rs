@@ -246,15 +246,17 @@ fn audit_trail_that_fails_lags_or_has_gaps() {
 #[test]
 fn archive_that_fails_or_is_behind_needs_a_person() {
     for (failing, exposure_seconds, expected) in [
-        (None, 0.0, None),
-        (None, 60.0, None),
-        (None, 61.0, Some("archive_lagging")),
-        (Some("full"), 0.5, Some("archive_failing")),
+        (None, None, None),
+        (None, Some(0.0), None),
+        (None, Some(60.0), None),
+        (None, Some(61.0), Some("archive_lagging")),
+        (Some("full"), Some(0.5), Some("archive_failing")),
     ] {
         let observed = Observed {
             archive: ArchiveHealth {
                 failing: failing.map(str::to_owned),
                 exposure_seconds,
+                ahead: None,
             },
             ..nothing()
         };
@@ -262,7 +264,22 @@ fn archive_that_fails_or_is_behind_needs_a_person() {
         assert_eq!(
             names,
             Vec::from_iter(expected),
-            "{failing:?} {exposure_seconds}"
+            "{failing:?} {exposure_seconds:?}"
         );
     }
+}
+
+#[test]
+fn archive_with_commits_that_the_disk_has_lost_names_their_point() {
+    let observed = Observed {
+        archive: ArchiveHealth {
+            ahead: Some("point_x".to_owned()),
+            ..ArchiveHealth::default()
+        },
+        ..nothing()
+    };
+    let all = conditions(&observed, LIMITS);
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0].name, AlertName::ArchiveAhead);
+    assert!(all[0].what_to_do.contains("point_x"));
 }

@@ -1,6 +1,6 @@
 //! Restore points, and the removal of those past their retention.
 
-use deia_archive::{ArchiveError, PointKind, prune};
+use deia_archive::{ArchiveError, PointKind};
 use deia_model::{Action, NewEvent, PointId, Timestamp};
 use serde_json::json;
 
@@ -57,6 +57,10 @@ impl Shipper {
             return Ok(false);
         };
         if request.kind == PointKind::Backup && !request.begun {
+            // A cleaning under way does not know this copy.
+            if self.handle.is_cleaning() {
+                return Ok(false);
+            }
             writer.begin_snapshot();
             request.begun = true;
         }
@@ -67,6 +71,7 @@ impl Shipper {
         match writer.mark(&request.id.to_string(), request.kind, &request.label) {
             Ok(point) => {
                 self.last_point_at = point.created_at;
+                self.points_since.push(point.clone());
                 self.handle.shared().lock().points.push(point);
                 Ok(true)
             }
@@ -97,30 +102,5 @@ impl Shipper {
         if request.kind != PointKind::Automatic {
             self.handle.shared().lock().requests.push_back(request);
         }
-    }
-
-    /// Bundles small objects, removes outdated ones, and begins a snapshot that is due: after
-    /// each automatic point.
-    pub(super) fn clean_up(&mut self) -> Result<(), ArchiveError> {
-        if !std::mem::take(&mut self.wants_cleaning) {
-            return Ok(());
-        }
-        self.begin_due_snapshot();
-        let Some(writer) = &mut self.writer else {
-            return Ok(());
-        };
-        writer.bundle()?;
-        let current = writer.generation().to_owned();
-        let retention = self.handle.0.settings.get().recovery.retention;
-        let millis = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
-        let before = Timestamp::now().as_millis().saturating_sub(millis);
-        let hive = self.handle.0.ledger.hive_id();
-        let removed = prune(&*self.storage, &hive, before, &current)?;
-        if removed > 0 {
-            let event = NewEvent::new(Action::BackupPruned, "deia", current);
-            let event = event.details(json!({"objects": removed}));
-            self.handle.shared().leave(event);
-        }
-        self.survey()
     }
 }

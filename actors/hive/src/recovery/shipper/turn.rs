@@ -1,19 +1,29 @@
 //! One turn of the thread: open, ship, copy, make points, clean up, wait.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use deia_archive::{
-    ArchiveError, Commit, GenerationWriter, LogEnd, LogFile, Needs, Resumed, Survey, resume,
+    Ahead, ArchiveError, Commit, GenerationWriter, LogEnd, LogFile, Needs, Resumed, Survey, resume,
 };
 use deia_ledger::Feed;
-use deia_model::{Action, EventLevel, NewEvent, Timestamp};
+use deia_model::{Action, EventLevel, NewEvent, PointId, Timestamp};
 use serde_json::json;
 
 use super::Shipper;
-use crate::recovery::schedule::{Chain, ChainLimits, needs_snapshot};
+use crate::recovery::{
+    known::{self, KnownArchive, recall, remember},
+    schedule::{Chain, ChainLimits, needs_snapshot},
+};
 
 /// Longest wait for a commit. Fixed: the shortest `recovery.point_every`.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Reason for a new generation after a loss.
+const LOST: &str = "the log was folded back before the archive had all of it";
+
+fn lost() -> ArchiveError {
+    ArchiveError::Broken(LOST.to_owned())
+}
 
 fn to_archive(end: deia_ledger::LogEnd) -> LogEnd {
     LogEnd {
@@ -37,14 +47,16 @@ impl Shipper {
     pub(super) fn turn(&mut self) -> Result<(), ArchiveError> {
         let feed = self.handle.feed().clone();
         let seen = feed.look();
-        if !seen.is_known {
-            feed.pause(LOOK_EVERY / 10);
-            return Ok(());
+        if let Some(place) = self.fenced.clone() {
+            return Err(ArchiveError::Fenced { place });
         }
         if seen.losses != self.losses {
             self.losses = seen.losses;
-            let reason = "the log was folded back before the archive had all of it";
-            self.begin_again(reason.to_owned());
+            self.begin_again(LOST.to_owned());
+        }
+        if !seen.is_known {
+            feed.pause(LOOK_EVERY / 10);
+            return Ok(());
         }
         if self.writer.is_none() {
             self.open(&seen)?;
@@ -57,7 +69,8 @@ impl Shipper {
         self.clean_up()?;
         let writer = self.writer.as_ref();
         let copies = writer.is_some_and(GenerationWriter::has_more_to_copy);
-        if !copies && !self.is_ending() {
+        let bundles = self.bundle_upto.is_some();
+        if !copies && !bundles && !self.is_ending() {
             let now = feed.wait(feed.look().shipped, LOOK_EVERY);
             if now.committed != now.shipped {
                 let settings = self.handle.0.settings.get();
@@ -70,29 +83,110 @@ impl Shipper {
     /// Continues the archive, or begins a new generation.
     fn open(&mut self, seen: &Feed) -> Result<(), ArchiveError> {
         let feed = self.handle.feed().clone();
-        self.survey()?;
+        let is_known = self.is_known()?;
         let database = feed.database_file().map_err(unreadable)?;
         self.log = LogFile::open(feed.log_path()).ok();
         let needs = self.needs();
-        let (reason, is_ahead) = match self.reason.clone() {
-            Some(reason) => (reason, false),
+        let reason = match self.reason.clone() {
+            Some(reason) => reason,
             None => {
                 let end = seen.committed.map(to_archive);
                 match resume(needs.clone(), &database, self.log.as_ref(), end)? {
                     Resumed::Continues(writer) => {
+                        self.remember(Some(writer.generation()))?;
                         if let Some(shipped) = writer.shipped() {
-                            feed.note_shipped(to_feed(shipped));
+                            feed.note_found(to_feed(shipped), seen.losses);
                         }
-                        self.opened(*writer, None, false);
+                        self.opened(*writer, None);
                         return Ok(());
                     }
-                    Resumed::Begins { reason, is_ahead } => (reason, is_ahead),
+                    Resumed::Begins { reason, ahead } => {
+                        if let Some(ahead) = ahead {
+                            self.mark_lost(&ahead)?;
+                        }
+                        reason
+                    }
                 }
             }
         };
+        if !is_known {
+            let prepared = self.storage.prepare();
+            prepared.map_err(|source| self.at_root(source))?;
+            self.remember(None)?;
+        }
         feed.begin_again();
         let writer = GenerationWriter::begin(needs, &database, &reason)?;
-        self.opened(writer, Some(reason), is_ahead);
+        self.remember(Some(writer.generation()))?;
+        self.opened(writer, Some(reason));
+        Ok(())
+    }
+
+    /// Reads the archive. Returns whether this data directory has written it.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Storage`] if it has, and the archive is empty: it is gone.
+    fn is_known(&self) -> Result<bool, ArchiveError> {
+        let settings = self.handle.0.settings.get();
+        let (url, hive) = (settings.recovery_url(), self.handle.0.ledger.hive_id());
+        let recalled = recall(&settings.data_dir);
+        let recalled = recalled.map_err(|source| ArchiveError::Storage {
+            place: settings.data_dir.join(known::FILE).display().to_string(),
+            source,
+        })?;
+        let known = recalled.filter(|it| it.url == url && it.hive == hive);
+        let is_empty = self.survey()?;
+        if is_empty && known.as_ref().is_some_and(|it| it.generation.is_some()) {
+            let reason = format!(
+                "the archive that this hive has written is gone, or its disk is not mounted: bring it back, or remove {} to begin a new one",
+                settings.data_dir.join(known::FILE).display()
+            );
+            return Err(self.at_root(io::Error::new(io::ErrorKind::NotFound, reason)));
+        }
+        Ok(known.is_some())
+    }
+
+    fn remember(&self, generation: Option<&str>) -> Result<(), ArchiveError> {
+        let settings = self.handle.0.settings.get();
+        let known = KnownArchive {
+            url: settings.recovery_url(),
+            hive: self.handle.0.ledger.hive_id(),
+            generation: generation.map(str::to_owned),
+        };
+        let remembered = remember(&settings.data_dir, &known);
+        remembered.map_err(|source| ArchiveError::Storage {
+            place: settings.data_dir.join(known::FILE).display().to_string(),
+            source,
+        })
+    }
+
+    fn at_root(&self, source: io::Error) -> ArchiveError {
+        ArchiveError::Storage {
+            place: self.storage.address(""),
+            source,
+        }
+    }
+
+    /// Makes a restore point at the end of an archive that has commits which the disk has lost.
+    fn mark_lost(&self, ahead: &Ahead) -> Result<(), ArchiveError> {
+        if self.handle.shared().lock().ahead.is_some() {
+            return Ok(());
+        }
+        let id = PointId::new();
+        let label = "the commits that the disk has lost";
+        let point = ahead.mark(&*self.storage, &id.to_string(), label)?;
+        let mut inner = self.handle.shared().lock();
+        inner.ahead = Some(id);
+        inner.points.push(point);
+        drop(inner);
+        tracing::error!(
+            point = %id,
+            "the archive has commits that the disk has lost: restore this point to get them back"
+        );
+        let event = NewEvent::new(Action::BackupFailed, "deia", id.to_string());
+        let message = "the archive has commits that the disk has lost: restore this point";
+        self.handle
+            .shared()
+            .leave(event.details(json!({"message": message})));
         Ok(())
     }
 
@@ -108,32 +202,24 @@ impl Shipper {
         }
     }
 
-    fn opened(&mut self, writer: GenerationWriter, reason: Option<String>, is_ahead: bool) {
+    fn opened(&mut self, writer: GenerationWriter, reason: Option<String>) {
         let shared = self.handle.shared().clone();
         {
             let mut inner = shared.lock();
             inner.generation = Some(writer.generation().to_owned());
-            inner.was_ahead |= is_ahead;
             inner.counters.generations += u64::from(reason.is_some());
             if reason.is_some() {
                 inner.reason.clone_from(&reason);
             }
         }
-        match &reason {
-            Some(reason) if is_ahead => tracing::error!(
-                reason,
-                "the archive has commits that the disk has lost: restore its newest point to get them back; a new generation begins"
-            ),
-            Some(reason) => tracing::info!(reason, "a new generation of the archive begins"),
-            None => {}
+        if let Some(reason) = &reason {
+            tracing::info!(reason, "a new generation of the archive begins");
         }
         let is_news = reason.filter(|reason| reason != deia_archive::NEW_ARCHIVE);
         if let Some(reason) = is_news {
             let mut event = NewEvent::new(Action::BackupFailed, "deia", writer.generation())
-                .details(json!({"message": reason, "archive_was_ahead": is_ahead}));
-            if !is_ahead {
-                event.level = Some(EventLevel::Warning);
-            }
+                .details(json!({"message": reason}));
+            event.level = Some(EventLevel::Warning);
             shared.leave(event);
         }
         self.reason = None;
@@ -141,12 +227,19 @@ impl Shipper {
     }
 
     /// Ships the log up to its end.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Broken`] if the log was folded back before all of it was shipped: nothing
+    /// of this generation may be written then.
     pub(super) fn ship(&mut self) -> Result<(), ArchiveError> {
         let feed = self.handle.feed().clone();
         let Some(writer) = &mut self.writer else {
             return Ok(());
         };
         let now = feed.look();
+        if now.losses != self.losses || !now.is_known {
+            return Err(lost());
+        }
         let Some(end) = now.committed.filter(|_| now.committed != now.shipped) else {
             return Ok(());
         };
@@ -167,11 +260,9 @@ impl Shipper {
                 (commits.collect(), timeline)
             })?;
             self.handle.shared().lock().counters.parts += 1;
-            if feed.look().losses != self.losses {
-                return Ok(());
-            }
-            if let Some(shipped) = writer.shipped() {
-                feed.note_shipped(to_feed(shipped));
+            let shipped = writer.shipped().map(to_feed);
+            if !shipped.is_none_or(|shipped| feed.note_shipped(shipped, self.losses)) {
+                return Err(lost());
             }
             if is_done {
                 return Ok(());
@@ -186,7 +277,15 @@ impl Shipper {
             return Ok(());
         };
         let database = feed.database_file().map_err(unreadable)?;
-        writer.copy(&database, || feed.look().committed.map(to_archive))
+        let losses = self.losses;
+        writer.copy(&database, || {
+            let now = feed.look();
+            // The file has pages that no part has: the copy is of no moment.
+            match now.losses == losses && now.is_known {
+                true => Ok(now.committed.map(to_archive)),
+                false => Err(lost()),
+            }
+        })
     }
 
     /// Begins a snapshot if the log is long.
@@ -208,9 +307,32 @@ impl Shipper {
         }
     }
 
-    /// Reads the archive again, for the points and the size that are shown.
-    pub(super) fn survey(&self) -> Result<(), ArchiveError> {
+    /// Reads the archive, for the points and the size that are shown. Returns whether it is empty.
+    fn survey(&self) -> Result<bool, ArchiveError> {
         let survey = Survey::of(&*self.storage, &self.handle.0.ledger.hive_id())?;
+        let is_empty = survey.is_empty();
+        self.show(survey);
+        Ok(is_empty)
+    }
+
+    /// Checks that no other hive has begun a generation after that of this one.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Fenced`], from now on in each turn.
+    pub(super) fn check_fence(&mut self, survey: &Survey) -> Result<(), ArchiveError> {
+        let own = self.writer.as_ref().map(GenerationWriter::generation);
+        if let (Some(own), Some(newest)) = (own, survey.newest_generation())
+            && own != newest
+        {
+            let place = self.storage.address(newest);
+            self.fenced = Some(place.clone());
+            return Err(ArchiveError::Fenced { place });
+        }
+        Ok(())
+    }
+
+    /// Shows the points and the size of the archive.
+    pub(super) fn show(&self, survey: Survey) {
         for fault in &survey.faults {
             tracing::error!(
                 place = fault.place,
@@ -221,6 +343,8 @@ impl Shipper {
         let mut inner = self.handle.shared().lock();
         inner.points = survey.points;
         inner.bytes = survey.bytes;
-        Ok(())
+        if !inner.is_complete {
+            inner.note_exposed(Timestamp::now());
+        }
     }
 }

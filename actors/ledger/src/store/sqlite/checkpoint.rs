@@ -141,6 +141,11 @@ impl Checkpointer {
         self.pages >= self.max_pages
     }
 
+    /// Returns whether the log is at half of its maximum.
+    pub(super) fn is_long(&self) -> bool {
+        self.pages >= self.max_pages / 2
+    }
+
     /// Checkpoints all of the log and truncates it, if readers allow it.
     pub(super) fn finish(&mut self, db: &Connection) -> rusqlite::Result<()> {
         match has_room(db)? && self.cut_off(db)? {

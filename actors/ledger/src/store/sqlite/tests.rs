@@ -1,6 +1,7 @@
 //! The store, and properties specific to a SQLite file.
 
 mod faults;
+mod shipping;
 mod unreadable_rows;
 
 use std::num::NonZero;
@@ -149,7 +150,7 @@ async fn file_shrinks_in_idle_moments_after_a_large_deletion() {
     store.close().await;
 }
 
-async fn submit(store: &SqliteStore, bytes: usize) -> Result<Submission, StoreError> {
+pub(super) async fn submit(store: &SqliteStore, bytes: usize) -> Result<Submission, StoreError> {
     let content = "x".repeat(bytes);
     let command = Submit {
         tasks: vec![deia_model::NewTask::new(

@@ -3,6 +3,7 @@
 mod answer;
 mod checkpoints;
 mod commit;
+mod commits;
 mod gate;
 mod hold;
 mod log;

@@ -127,6 +127,11 @@ impl Writer {
     fn commit_one_by_one(&mut self, group: Vec<Job>) -> Result<(), String> {
         let mut left = group.into_iter();
         while let Some(job) = left.next() {
+            if !self.admits() {
+                // Each would wait for the archive as long as the first has.
+                self.refuse_or_keep(job, StoreError::Unarchived);
+                continue;
+            }
             let others_first = !self.deferred.is_empty();
             let spared = self.reserve.is_in_use() && !self.may_use_reserve(&job);
             if others_first || spared {

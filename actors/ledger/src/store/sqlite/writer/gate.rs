@@ -31,12 +31,17 @@ impl Writer {
         if !self.admits() {
             return Ok(Some(self.close_gate(StoreError::Unarchived)));
         }
-        if self.checkpointer.is_too_long() && !self.may_fold() {
-            self.give_up_shipping();
-        }
+        let is_too_long = self.checkpointer.is_too_long();
+        let gives_up = is_too_long && !self.may_fold();
         let shortened = self.checkpointer.shorten_if_too_long(&self.db);
         if matches!(shortened, Ok(true)) {
-            self.note_folded();
+            // Nothing is lost while a reader holds the log.
+            if gives_up {
+                self.note_given_up();
+            }
+            if is_too_long {
+                self.note_folded();
+            }
         }
         let error = match shortened {
             Err(error) => {
@@ -68,6 +73,10 @@ impl Writer {
     /// Applies deferred commands as long as there is space for them.
     fn apply_deferred(&mut self) -> Result<Option<StoreError>, String> {
         while let Some(job) = self.deferred.pop_front() {
+            if !self.admits() {
+                self.deferred.push_front(job);
+                return Ok(Some(StoreError::Unarchived));
+            }
             match self.try_alone(&job) {
                 Err(failure) if self.has_no_room(&failure) => {
                     self.deferred.push_front(job);
