@@ -26,8 +26,8 @@ use super::{
     causes,
     handover::{is_for, socket_on_stdin},
     restart::{MARKER, absolute},
+    socket::unavailable,
     source::OwnSettings,
-    unavailable,
 };
 use crate::{
     http::Tls,
