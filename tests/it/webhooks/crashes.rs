@@ -45,6 +45,10 @@ const ROUNDS: [End; 9] = [
     End::Killed,
 ];
 
+/// Tasks of a round: so many that every end of the server finds some under way, and so few that the
+/// slowest endpoint catches up however fast the machine is.
+const TASKS: usize = 400;
+
 /// An endpoint, and its receiver.
 struct Endpoint {
     name: &'static str,
@@ -98,9 +102,11 @@ fn server(data_dir: &Path) -> Command {
     command(data_dir, &settings)
 }
 
-/// Submits tasks until the server is gone or `over`, and notes those that were acknowledged.
+/// Submits tasks until the server is gone or `over`, or enough of them were acknowledged.
 async fn client(app: &TestApp, over: &AtomicBool, acknowledged: &Mutex<BTreeSet<String>>) {
-    while !over.load(Ordering::Relaxed) {
+    let before = acknowledged.lock().unwrap().len();
+    let is_enough = || acknowledged.lock().unwrap().len() >= before + TASKS;
+    while !over.load(Ordering::Relaxed) && !is_enough() {
         let request = app.request_as(&app.admin, Method::POST, "/api/v1/tasks/submit");
         let sent = request
             .json(&json!({"type": "work", "content": "x"}))
