@@ -22,7 +22,12 @@ pub(crate) async fn measure(bots: usize) -> Result<Value> {
     let file = dir.with_extension("yaml");
     let limit = |n: usize| format!("secrets: {{max: {}}}\n", 1_000 + n % 2);
     std::fs::write(&file, limit(0))?;
-    let settings = ["limits.enabled=false", "settings.watch=false"];
+    // A change on probation counts among the versions that are kept.
+    let settings = [
+        "limits.enabled=false",
+        "settings.watch=false",
+        "settings.probation=0s",
+    ];
     let (deia, _) = Server::deia_on(&dir, &settings, Some(&file)).await?;
     for n in 0..bots {
         let name = format!("bot-{n}");

@@ -77,6 +77,7 @@ async fn submit_for(app: &TestApp, keys: &[String], each: usize, time: Duration)
     let one = async |key: &String| {
         let mut answered = Answered::default();
         while begun.elapsed() < time {
+            let asked = Instant::now();
             let answer = app.post_as(key, "/api/v1/tasks/submit", &task("x")).await;
             if answer.status == 202 {
                 let id = answer.body["id"].as_str().unwrap().to_owned();
@@ -86,6 +87,8 @@ async fn submit_for(app: &TestApp, keys: &[String], each: usize, time: Duration)
             let refused = answer.refuses(503, "overloaded");
             assert_eq!(refused.header("retry-after"), "1");
             answered.refused += 1;
+            let held_back = asked.elapsed();
+            assert!(held_back >= Duration::from_millis(250), "{held_back:?}");
             // Sleeps: a client that waits for a part of what it is told to wait.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -38,7 +38,7 @@ pub(crate) async fn submit(mut call: RequestCtx) -> Answer {
     let body = call.bytes().await?;
     let idempotency = call.idempotency(&body)?;
     let mut task: NewTask = decode(&body)?;
-    call.admits_priorities([task.priority].into_iter())?;
+    call.admits_priorities([task.priority].into_iter()).await?;
     task.traceparent = call.traceparent();
     task.idempotency_key = idempotency
         .as_ref()
@@ -69,7 +69,8 @@ pub(crate) async fn submit_batch(mut call: RequestCtx) -> Answer {
     let idempotency = call.idempotency(&body)?;
     let TaskBatch { tasks } = decode(&body)?;
     let mut tasks: Vec<NewTask> = tasks.into_iter().map(|task| task.0).collect();
-    call.admits_priorities(tasks.iter().map(|task| task.priority))?;
+    call.admits_priorities(tasks.iter().map(|task| task.priority))
+        .await?;
     let trace = call.traceparent();
     for task in &mut tasks {
         task.traceparent.clone_from(&trace);

@@ -8,13 +8,18 @@ use crate::http::body::problem::Problem;
 
 impl RequestCtx {
     /// Refuses a submission under overload, by the priority of its least urgent task.
-    pub(crate) fn admits_priorities(
-        &self,
+    pub(crate) async fn admits_priorities(
+        &mut self,
         priorities: impl Iterator<Item = Priority>,
     ) -> Result<(), Problem> {
         let least = priorities.max().unwrap_or_default();
-        let admission = self.state.admission.load();
-        admission.overload.admit_submission(least, self.contender)
+        let admission = self.state.admission.load_full();
+        let admitted = admission.overload.admit_submission(least, self.contender);
+        if admitted.is_err() {
+            self.permit = None;
+            admission.overload.hold_back().await;
+        }
+        admitted
     }
 
     /// Writes the metrics of admission under overload.

@@ -199,6 +199,7 @@ mod tests {
                 share_slack: 1.5,
                 reshuffle_every: Duration::from_secs(3_600),
                 sample_every: 16,
+                refusal_delay: Duration::ZERO,
             },
         }
     }

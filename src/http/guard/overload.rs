@@ -176,6 +176,14 @@ impl Overload {
         }
     }
 
+    /// Holds a refusal back. Refusals are nearly as expensive as answers: without a pause, callers
+    /// who ask again at once take the time of those who are admitted.
+    pub(crate) async fn hold_back(&self) {
+        if let Some(gates) = &self.gates {
+            tokio::time::sleep(gates.settings.refusal_delay).await;
+        }
+    }
+
     /// Notes the time for which a request waited for a permit of its class.
     pub(crate) fn waited(&self, class: RouteClass, wait: Duration) {
         if let Some(gates) = self.gates.as_ref().filter(|_| MEASURED.contains(&class)) {

@@ -97,7 +97,11 @@ where
             (contender, tier) = (contender.decided(), Some(Tier::Submit(priority)));
         }
     }
-    overload.admit(policy.class, tier, contender)?;
+    if let Err(refused) = overload.admit(policy.class, tier, contender) {
+        drop(first);
+        overload.hold_back().await;
+        return Err(refused);
+    }
     let permit = admission.enter(policy.class, tier.is_some()).await?;
     let who = reauthorize(&state.hive, request, &who, policy.access)?;
     if policy.fails_closed {

@@ -72,6 +72,8 @@ pub struct OverloadSettings {
     #[serde(with = "deia_model::duration")]
     pub reshuffle_every: Duration,
     pub sample_every: u32,
+    #[serde(with = "deia_model::duration")]
+    pub refusal_delay: Duration,
 }
 
 impl LimitSettings {
@@ -130,6 +132,11 @@ impl OverloadSettings {
             ("max_mean_wait", self.max_mean_wait, SECOND / 1_000..=MINUTE),
             ("window", self.window, SECOND / 100..=MINUTE),
             ("reshuffle_every", self.reshuffle_every, SECOND..=24 * HOUR),
+            (
+                "refusal_delay",
+                self.refusal_delay,
+                Duration::ZERO..=10 * SECOND,
+            ),
         ] {
             check.duration(&key(name), value, allowed);
         }

@@ -18,6 +18,7 @@ fn settings() -> OverloadSettings {
         share_slack: 1.5,
         reshuffle_every: Duration::from_secs(3_600),
         sample_every: 1,
+        refusal_delay: Duration::from_secs(3),
     }
 }
 
@@ -173,4 +174,12 @@ async fn disabled_gate_admits_everything() {
     for _ in 0..10 {
         assert_eq!(window(&overload, 0).await, [90, 10]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusal_is_held_back() {
+    let overload = Overload::new(&settings(), no_waits());
+    let begun = tokio::time::Instant::now();
+    overload.hold_back().await;
+    assert_eq!(begun.elapsed(), Duration::from_secs(3));
 }
