@@ -167,6 +167,9 @@ impl Gate {
         let seen = self.take();
         let seen = WindowSeen {
             mean_wait: seen.mean_wait.max(least_wait),
+            windows: Duration::from_micros(lasted)
+                .div_duration_f64(settings.window)
+                .max(1.0),
             ..seen
         };
         *mean_wait = seen.mean_wait;
@@ -184,6 +187,7 @@ impl Gate {
             by_rank: self.by_rank.iter().map(|n| n.swap(0, Relaxed)).collect(),
             admitted: self.admitted.swap(0, Relaxed),
             mean_wait: self.waits.take_mean(),
+            windows: 1.0,
         }
     }
 

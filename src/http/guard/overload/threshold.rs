@@ -2,7 +2,8 @@
 //!
 //! It is that of DAGOR (Zhou et al., "Overload Control for Scaling WeChat Microservices", 2018,
 //! algorithm 1): requests wait too long on average, so the threshold falls until a share fewer
-//! would have been admitted; else it rises until a share of those refused would have been.
+//! would have been admitted; else it rises until a share of those refused would have been, by no
+//! more than that share of the ranks.
 
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub(crate) struct WindowSeen {
     pub(crate) admitted: u64,
     /// Mean wait of requests for their turn.
     pub(crate) mean_wait: Duration,
+    /// Length, in windows of the usual one; 1 for one that ended early.
+    pub(crate) windows: f64,
 }
 
 /// The ranks that are admitted.
@@ -75,13 +78,27 @@ impl Threshold {
         } else {
             // At least one more, so that a quiet hive opens again.
             let wanted = (admitted + all * policy.step_up).max(admitted + 1.0);
-            while would_be < wanted && ranks < RANKS {
+            // Ranks without requests are no sign that nobody waits to ask again: refusals are
+            // held back.
+            let most = ranks + raised(policy.step_up * seen.windows);
+            while would_be < wanted && ranks < most.min(RANKS) {
                 would_be += count(ranks);
                 ranks += 1;
             }
         }
         Self(ranks)
     }
+}
+
+/// Returns the number of ranks that a share of all is, at least one.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a positive number that is cut off at the number of ranks"
+)]
+fn raised(share: f64) -> usize {
+    ((RANKS as f64 * share).ceil() as usize).clamp(1, RANKS)
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ fn seen(by_rank: &[(usize, u32)], admitted: u64, wait_ms: u64) -> WindowSeen {
         by_rank: counts,
         admitted,
         mean_wait: Duration::from_millis(wait_ms),
+        windows: 1.0,
     }
 }
 
@@ -27,7 +28,16 @@ fn threshold_falls_by_a_share_of_the_admitted_and_rises_by_a_share_of_all() {
     let all = RANKS;
     for (case, from, window, expected) in [
         ("calm, all admitted", all, seen(&[(5, 100)], 100, 1), all),
-        ("calm, nothing came", 40, seen(&[], 0, 0), all),
+        ("calm, nothing came", 40, seen(&[], 0, 0), 58),
+        (
+            "calm, nothing came for long",
+            40,
+            WindowSeen {
+                windows: 10.0,
+                ..seen(&[], 0, 0)
+            },
+            220,
+        ),
         (
             "overload: the highest rank with requests falls first, past those without",
             all,
@@ -96,6 +106,7 @@ impl Server {
             by_rank,
             admitted: u64::from(admitted),
             mean_wait: Duration::from_secs_f64(mean * 0.2),
+            windows: 1.0,
         };
         self.threshold = self.threshold.next(&window, &POLICY);
         f64::from(admitted)
