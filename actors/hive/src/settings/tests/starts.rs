@@ -253,7 +253,11 @@ fn restored_store_starts_with_its_own_versions() {
         let prepared = dir.path().join("restore");
         std::fs::create_dir(&prepared).unwrap();
         std::fs::write(prepared.join("deia.db"), earlier).unwrap();
-        std::fs::write(prepared.join("ready.json"), "{}").unwrap();
+        let at = Timestamp::from_millis(1);
+        let restored = json!({"restored_at": at, "to": at, "position": "1.1", "paused": false,
+            "notes": []});
+        let ready = json!({"aside": "replaced-1", "restored": restored});
+        std::fs::write(prepared.join("ready.json"), ready.to_string()).unwrap();
         let site = Site::start_in(dir, source).await.unwrap();
         assert_eq!(site.secrets_max(), 7);
         assert_eq!(site.versions().await.len(), 2);
