@@ -126,6 +126,7 @@ async fn slow_disk_is_answered_with_503_and_nothing_acknowledged_is_lost() {
             "limits.enabled=false",
             "server.admission.submit=2",
             "server.admission.max_wait=30s",
+            "server.admission.overload.enabled=true",
             "server.admission.overload.window=200ms",
             "server.admission.overload.min_requests=4",
         ],

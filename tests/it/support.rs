@@ -378,8 +378,10 @@ pub(crate) fn command(data_dir: &Path, settings: &[&str]) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    // The machine of the tests may be short of anything: features are shed where a test is about it.
+    // The machine of the tests may be short of anything, and slow: features are shed, and
+    // requests refused for their waits, where a test is about it.
     command.args(["--set", "degradation.enabled=false"]);
+    command.args(["--set", "server.admission.overload.enabled=false"]);
     for setting in settings {
         command.args(["--set", setting]);
     }
