@@ -1,7 +1,8 @@
 //! The figures of the whole: the real binary, over HTTP, on a disk, durable and
 //! authenticated. `cargo bench --bench figures [-- NAME...]` with names from
 //! `submit batch admission lifecycle latency status start memory backlog command worker webhooks audit
-//! audit-verify audit-query remote idle-bots scheduler degradation reload overload`. A number after some names is another
+//! audit-verify audit-query remote idle-bots scheduler degradation reload overload
+//! recovery`. A number after some names is another
 //! size: `audit-query=10000000` measures among so many entries, `remote=20` so many tasks a
 //! worker, `idle-bots=50` so many bots of a kind, `reload=50` so many bots.
 //!
@@ -24,6 +25,8 @@ mod idle_bots;
 mod overload;
 #[path = "figures/raw.rs"]
 mod raw;
+#[path = "figures/recovery.rs"]
+mod recovery;
 #[path = "figures/reload.rs"]
 mod reload;
 #[path = "figures/remote.rs"]
@@ -97,6 +100,7 @@ fn main() -> Result<()> {
             "scheduler",
             "degradation",
             "overload",
+            "recovery",
         ] {
             if wanted(name) {
                 let figure = match name {
@@ -138,6 +142,7 @@ async fn measure(name: &str) -> Result<Value> {
         "worker" => worker::measure().await,
         "webhooks" => webhooks::measure().await,
         "overload" => overload::measure().await,
+        "recovery" => recovery::measure().await,
         "audit" => {
             tokio::task::LocalSet::new()
                 .run_until(audit::measure())

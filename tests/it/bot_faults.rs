@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::{
     cli_support::CliHive,
-    full_disk::{reserved, small_disk},
+    full_disk::reserved,
+    small_disk::small_disk,
     support::{TestApp, command},
 };
 

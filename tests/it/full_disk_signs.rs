@@ -4,7 +4,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    full_disk::{SmallDisk, reserved, small_disk},
+    full_disk::reserved,
+    small_disk::{SmallDisk, small_disk},
     support::{TestApp, task},
 };
 

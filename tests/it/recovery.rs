@@ -96,7 +96,7 @@ impl Archived {
     }
 }
 
-async fn tasks_in(data_dir: &Path) -> BTreeSet<String> {
+pub(crate) async fn tasks_in(data_dir: &Path) -> BTreeSet<String> {
     let store = store_in(data_dir);
     let mut found = BTreeSet::new();
     let mut cursor = None;

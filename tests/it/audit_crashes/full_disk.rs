@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     audit_trail::{Watch, is_sound_and_complete, were_kept},
-    full_disk::{SmallDisk, small_disk},
+    small_disk::{SmallDisk, small_disk},
     support::{Answer, TestApp},
 };
 

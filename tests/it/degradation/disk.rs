@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::{events, mode, recorded_up_and_back, settings, signal, until_level};
 use crate::{
-    full_disk::{SmallDisk, reserved, small_disk},
+    full_disk::reserved,
+    small_disk::{SmallDisk, small_disk},
     support::TestApp,
 };
 
