@@ -22,12 +22,12 @@ async fn until_shipped(app: &TestApp) {
     .await;
 }
 
-/// Waits for an alert of that kind, or for its end.
-async fn until_alert(app: &TestApp, kind: &str, is_open: bool) {
+/// Waits for an alert of that name, or for its end.
+async fn until_alert(app: &TestApp, name: &str, is_open: bool) {
     app.until("the alert", async |app| {
         let alerts = app.get("/api/v1/alerts?open=true").await.is(200).body;
         let alerts = alerts["items"].as_array().unwrap();
-        alerts.iter().any(|alert| alert["kind"] == kind) == is_open
+        alerts.iter().any(|alert| alert["name"] == name) == is_open
     })
     .await;
 }
