@@ -118,7 +118,7 @@ pub(super) enum TaskCommand {
         id: TaskId,
     },
     /// Erase the content of a finished task, its metadata, outputs and errors. The
-    /// record stays.
+    /// record stays, and the archive keeps it for recovery.retention.
     #[command(before_help = "Examples:
   deia task erase task_01h455vb4pex5vsknk084sn02q
   deia task erase task_01h455vb4pex5vsknk084sn02q --yes")]

@@ -227,8 +227,11 @@ async fn answers_that_are_no_result_fail_with_the_reason() {
         assert_eq!(result["failure_class"], class, "{reason}: {result}");
         let error = result["error"].as_str().unwrap();
         assert!(error.contains(reason), "{reason}: {error}");
-        let log = log_of(&app, "svc").await;
-        assert!(log.contains(&format!("{id}#1")), "{log}");
+        let attempt = format!("{id}#1");
+        app.until("the log tells it", async |app| {
+            log_of(app, "svc").await.contains(&attempt)
+        })
+        .await;
     }
     let bot = app.get("/api/v1/bots/svc").await.is(200).body;
     assert_eq!(bot["fault"], Value::Null, "{bot}");

@@ -31,7 +31,7 @@ const STATUS: &str = "/api/disaster-recovery/status";
 struct Answers {
     /// Tasks that were accepted, with the time of the answer in milliseconds since 1970.
     accepted: Mutex<Vec<(i64, String)>>,
-    /// Those whose result was read.
+    /// Tasks whose result was read.
     completed: Mutex<Vec<String>>,
 }
 

@@ -13,7 +13,9 @@ use crate::{
 
 const WORKER: &str = "/api/v1/bots/worker";
 
-const SETTINGS: [&str; 5] = [
+const SETTINGS: [&str; 6] = [
+    // The disk has no room for an archive.
+    "recovery.mode=off",
     "bots.seed=[]",
     "store.reserve_bytes=1MiB",
     "degradation.enabled=false",

@@ -7,7 +7,7 @@ use crate::support::TestApp;
 
 #[tokio::test]
 async fn without_an_archive_requests_for_it_are_refused() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(&["bots.seed=[]", "recovery.mode=off"]).await;
     let status = app.get(STATUS).await.is(200).body;
     assert_eq!(
         (&status["mode"], &status["state"]),

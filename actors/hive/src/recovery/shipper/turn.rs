@@ -1,6 +1,6 @@
 //! One turn of the thread: open, ship, copy, make points, clean up, wait.
 
-use std::{io, time::Duration};
+use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt as _, time::Duration};
 
 use deia_archive::{
     Ahead, ArchiveError, Commit, GenerationWriter, LogEnd, LogFile, Needs, Resumed, Survey, resume,
@@ -110,6 +110,7 @@ impl Shipper {
             }
         };
         if !is_known {
+            self.make_own_directory()?;
             let prepared = self.storage.prepare();
             prepared.map_err(|source| self.at_root(source))?;
             self.remember(None)?;
@@ -119,6 +120,25 @@ impl Shipper {
         self.remember(Some(writer.generation()))?;
         self.opened(writer, Some(reason));
         Ok(())
+    }
+
+    /// Makes the directory of an archive in the data directory. A data directory that is gone is
+    /// not made again: the next start would take it for that of an empty hive.
+    fn make_own_directory(&self) -> Result<(), ArchiveError> {
+        let settings = self.handle.0.settings.get();
+        if !settings.recovery.url.is_empty() {
+            return Ok(());
+        }
+        let place = settings.backups_dir();
+        match DirBuilder::new().mode(0o700).create(&place) {
+            Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+                Err(ArchiveError::Storage {
+                    place: place.display().to_string(),
+                    source,
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Reads the archive. Returns whether this data directory has written it.
