@@ -11,6 +11,8 @@
 
 mod document;
 mod error;
+mod files;
+mod frame;
 mod layout;
 mod lineage;
 mod log;
@@ -27,6 +29,7 @@ mod writer;
 
 pub use self::{
     error::ArchiveError,
+    files::{Change, FilesAt, FilesPlan, FilesRestored, FilesWriter, Stamp},
     log::{FRAME_HEADER_BYTES, LogFile, LogHeader},
     part::{Commit, PartHeader},
     point::{Point, PointKind},

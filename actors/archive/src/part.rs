@@ -1,37 +1,25 @@
 //! A part of the shipped log: some frames, and the commits among them.
 //!
-//! ```text
-//! "deiapart"  8 bytes
-//! length of the header, u32, and of the body, u64, little-endian
-//! header      JSON
-//! body        zstd: length of the list of commits, u32; the list, JSON; the frames
-//! SHA-256     32 bytes, of everything before
-//! ```
+//! The list of its [frame](crate::frame) has the known commits, and the content are the frames of
+//! the log.
 //!
 //! An object has one part, or several that follow each other.
 
-use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ArchiveError, document,
+    ArchiveError, FilesAt, frame,
     log::{self, Checksum, FRAME_HEADER_BYTES, LogCursor, LogHeader},
     marks::PageSum,
 };
 
-const MAGIC: &[u8; 8] = b"deiapart";
-const SHA_BYTES: usize = 32;
+pub(crate) use crate::frame::{NO_PART, PartHash};
+
+/// Kind of the frame. Fact: the format of archives.
+const KIND: (&[u8; 8], &str) = (b"deiapart", "part of a log");
 /// Largest size of a part and of a chunk before its compression, in bytes. Fixed: far above the
 /// largest `recovery.piece_max_bytes`; a document that names more is not of deia.
 pub(crate) const PIECE_MAX_BYTES: u64 = 1 << 31;
-/// Size of everything before the header, in bytes.
-const PREFIX_BYTES: usize = MAGIC.len() + 4 + 8;
-
-/// Hash of a part, which the next part names.
-pub(crate) type PartHash = [u8; SHA_BYTES];
-/// Value of `previous` in the first part of a generation.
-pub(crate) const NO_PART: PartHash = [0; SHA_BYTES];
-
 /// A commit of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commit {
@@ -89,6 +77,9 @@ pub struct PartHeader {
     pub(crate) written_at: i64,
     /// Size of the body before its compression, in bytes.
     pub(crate) body_bytes: u64,
+    /// The end of the shipped files when the part was written; absent if files are not shipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) files: Option<FilesAt>,
 }
 
 impl PartHeader {
@@ -158,33 +149,9 @@ pub(crate) fn encode(
     frames: &[u8],
     level: i32,
 ) -> std::io::Result<(Vec<u8>, PartHash)> {
-    let list = serde_json::to_vec(commits)?;
-    let mut body = Vec::with_capacity(4 + list.len() + frames.len());
-    body.extend_from_slice(&length(list.len())?.to_le_bytes());
-    body.extend_from_slice(&list);
-    body.extend_from_slice(frames);
+    let body = frame::body(&serde_json::to_vec(commits)?, frames)?;
     header.body_bytes = body.len() as u64;
-    let json = serde_json::to_vec(header)?;
-    let compressed = zstd::bulk::compress(&body, level)?;
-    let mut bytes = Vec::with_capacity(PREFIX_BYTES + json.len() + compressed.len() + SHA_BYTES);
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&length(json.len())?.to_le_bytes());
-    bytes.extend_from_slice(&(compressed.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(&json);
-    bytes.extend_from_slice(&compressed);
-    let hash = hash(&bytes);
-    bytes.extend_from_slice(&hash);
-    Ok((bytes, hash))
-}
-
-fn length(bytes: usize) -> std::io::Result<u32> {
-    u32::try_from(bytes).map_err(std::io::Error::other)
-}
-
-fn hash(bytes: &[u8]) -> PartHash {
-    let mut hash = NO_PART;
-    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
-    hash
+    frame::seal(KIND.0, header, &body, level)
 }
 
 /// A part whose checksum was compared, and whose body is still compressed.
@@ -204,45 +171,23 @@ pub(crate) fn split<'a>(
     mut bytes: &'a [u8],
     place: &'a str,
 ) -> Result<Vec<Sealed<'a>>, ArchiveError> {
-    let cut = || ArchiveError::damaged(place, "it ends too early");
     let mut parts = Vec::new();
     while !bytes.is_empty() {
-        if bytes.get(..MAGIC.len()).ok_or_else(cut)? != MAGIC {
-            return Err(ArchiveError::damaged(place, "it is no part of a log"));
-        }
-        let number = |at: usize, count: usize| {
-            let bytes = bytes.get(at..at + count)?;
-            let mut number = [0; 8];
-            number[..count].copy_from_slice(bytes);
-            usize::try_from(u64::from_le_bytes(number)).ok()
-        };
-        let header_bytes = number(MAGIC.len(), 4).ok_or_else(cut)?;
-        let body_bytes = number(MAGIC.len() + 4, 8).ok_or_else(cut)?;
-        let header_end = PREFIX_BYTES.checked_add(header_bytes).ok_or_else(cut)?;
-        let body_end = header_end.checked_add(body_bytes).ok_or_else(cut)?;
-        let end = body_end.checked_add(SHA_BYTES).ok_or_else(cut)?;
-        let stored = bytes.get(body_end..end).ok_or_else(cut)?;
-        let hash = hash(&bytes[..body_end]);
-        if hash != stored {
-            let reason = "its content does not match its checksum";
-            return Err(ArchiveError::damaged(place, reason));
-        }
-        let header: Result<PartHeader, _> = document::parse(&bytes[PREFIX_BYTES..header_end]);
-        let header = header.map_err(|reason| ArchiveError::damaged(place, reason))?;
+        let frame = frame::take(&mut bytes, KIND, place)?;
+        let header: PartHeader = frame.header(place)?;
         if !header.is_possible() {
             let reason = "its header has values that no part has";
             return Err(ArchiveError::damaged(place, reason));
         }
         parts.push(Sealed {
             header,
-            hash,
-            body: &bytes[header_end..body_end],
+            hash: frame.hash,
+            body: frame.body,
             place,
         });
-        bytes = &bytes[end..];
     }
     match parts.is_empty() {
-        true => Err(cut()),
+        true => Err(ArchiveError::damaged(place, "it ends too early")),
         false => Ok(parts),
     }
 }
@@ -254,17 +199,9 @@ impl Sealed<'_> {
     /// [`ArchiveError::Damaged`].
     pub(crate) fn open(self) -> Result<Part, ArchiveError> {
         let damaged = |reason: String| ArchiveError::damaged(self.place, reason);
-        let size = usize::try_from(self.header.body_bytes)
-            .map_err(|_| damaged("its body is too large".into()))?;
-        let body = zstd::bulk::decompress(self.body, size)
-            .map_err(|error| damaged(format!("it cannot be decompressed ({error})")))?;
-        let list = body
-            .first_chunk()
-            .and_then(|it| usize::try_from(u32::from_le_bytes(*it)).ok());
-        let frames_at = list
-            .map_or(usize::MAX, |list| list.saturating_add(4))
-            .min(body.len());
-        let commits = serde_json::from_slice(body.get(4..frames_at).unwrap_or_default())
+        let opened = frame::open_body(self.body, self.header.body_bytes);
+        let (body, frames_at) = opened.map_err(damaged)?;
+        let commits = serde_json::from_slice(frame::list_of(&body, frames_at))
             .map_err(|error| damaged(format!("its list of commits cannot be read ({error})")))?;
         let mut cursor = self.header.begin();
         let frame = FRAME_HEADER_BYTES + self.header.page_bytes as usize;

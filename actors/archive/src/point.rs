@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ArchiveError, document, layout, log::is_page_size, marks::PageSum, storage::Storage};
+use crate::{ArchiveError, FilesAt, document, layout, log::is_page_size, marks::PageSum, storage::Storage};
 
 /// Reason why a restore point was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,9 @@ pub struct Point {
     pub page_bytes: u32,
     /// Sum of the marks of all pages, in hexadecimal digits.
     pub(crate) sum: String,
+    /// The end of the shipped files; absent if files are not shipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) files: Option<FilesAt>,
 }
 
 impl Point {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::{
-    ArchiveError, Survey,
+    ArchiveError, Survey, files,
     layout::{self, Keys},
     lineage,
     storage::{Item, Storage},
@@ -137,7 +137,17 @@ pub fn prune(
 ) -> Result<u64, ArchiveError> {
     let survey = Survey::of(storage, hive)?;
     let mut removed = 0;
-    for key in outdated(&survey, hive, before, (current, copying)) {
+    let mut keys = outdated(&survey, hive, before, (current, copying));
+    let going: HashSet<&String> = keys.iter().collect();
+    let kept = |point: &crate::Point| !going.contains(&layout::point(hive, &point.id));
+    let of_files = match files::outdated(storage, hive, &survey, current, &kept) {
+        Err(error) if error.may_pass() => return Err(error),
+        // Nothing is removed while it is not known what is needed.
+        outdated => outdated.unwrap_or_default(),
+    };
+    drop(going);
+    keys.extend(of_files);
+    for key in keys {
         if !goes_on() {
             break;
         }
@@ -197,6 +207,7 @@ mod tests {
             pages: 1,
             page_bytes: 4_096,
             sum: String::new(),
+            files: None,
         }
     }
 

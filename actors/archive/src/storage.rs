@@ -5,6 +5,7 @@ mod url;
 
 use std::io;
 
+pub(crate) use self::directory::make_durable_dir;
 pub use self::{directory::Directory, url::open};
 
 /// An object of a storage.

@@ -6,6 +6,7 @@ use data_encoding::HEXLOWER;
 
 use crate::{
     ArchiveError, Point, document,
+    files::Listing,
     layout::{self, Keys, part_numbers},
     part::{self, PartHash, PartHeader},
     snapshot::Snapshot,
@@ -60,6 +61,8 @@ pub struct Survey {
     pub faults: Vec<Fault>,
     /// Size of all objects, in bytes.
     pub bytes: u64,
+    /// The parts of files.
+    pub(crate) files: Listing,
 }
 
 impl Survey {
@@ -84,7 +87,14 @@ impl Survey {
     /// # Errors
     /// [`ArchiveError::Storage`].
     pub fn of(storage: &dyn Storage, hive: &str) -> Result<Self, ArchiveError> {
-        let mut survey = Self::default();
+        // Before the generations: a generation is described before it has files.
+        let files = Listing::of(storage, hive)?;
+        let mut survey = Self {
+            bytes: files.bytes,
+            faults: files.faults.clone(),
+            files,
+            ..Self::default()
+        };
         let prefix = layout::generations(hive);
         let mut found: BTreeMap<String, Generation> = BTreeMap::new();
         for item in list(storage, &prefix)? {

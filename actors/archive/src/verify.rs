@@ -1,12 +1,12 @@
 //! Verification of an archive, without restoring it: every object is read once.
 
 use crate::{
-    ArchiveError, Fault, Survey, document,
+    ArchiveError, Fault, Survey, document, files,
     layout::{self, Keys},
     lineage,
     part::{self, NO_PART, PartHash},
     storage::Storage,
-    survey::{Generation, check, follows},
+    survey::{Generation, check, follows, newest_part},
 };
 
 /// Times that parts are looked up again that were bundled meanwhile. Fixed: bundles are made
@@ -70,6 +70,7 @@ pub fn verify(storage: &dyn Storage, hive: &str) -> Result<Verified, ArchiveErro
             }
         }
     }
+    verified.files(storage, hive, &survey)?;
     let has = |id: &str| survey.generations.iter().any(|it| it.id == id);
     for point in survey.points.iter().filter(|it| !has(&it.generation)) {
         let place = storage.address(&layout::point(hive, &point.id));
@@ -89,6 +90,43 @@ impl Verified {
             place,
             reason: reason.to_owned(),
         });
+    }
+
+    /// Verifies the file parts, and that those exist which points and the newest parts of logs name.
+    fn files(
+        &mut self,
+        storage: &dyn Storage,
+        hive: &str,
+        survey: &Survey,
+    ) -> Result<(), ArchiveError> {
+        let mut ends = Vec::new();
+        for generation in &survey.generations {
+            // A damaged part is found by those who read the log.
+            match newest_part(storage, generation) {
+                Err(error) if error.may_pass() => return Err(error),
+                Ok(Some((header, _))) => ends.extend(header.files.map(|it| {
+                    let keys = Keys::new(hive, &generation.id);
+                    let key = keys.parts(header.number, header.number);
+                    (storage.address(&key), &*generation.id, it)
+                })),
+                _ => {}
+            }
+        }
+        let points = survey.points.iter().filter_map(|point| {
+            let place = storage.address(&layout::point(hive, &point.id));
+            Some((place, &*point.generation, point.files.as_ref()?))
+        });
+        let ends = ends.iter().map(|(place, of, at)| (place.clone(), *of, at));
+        let named: Vec<_> = points.chain(ends).collect();
+        let found = files::verify(storage, hive, &survey.files, &named)?;
+        self.objects += found.objects;
+        self.bytes += found.bytes;
+        for fault in found.faults {
+            if !self.faults.contains(&fault) {
+                self.faults.push(fault);
+            }
+        }
+        Ok(())
     }
 
     /// Reads an object; a missing one is a fault.

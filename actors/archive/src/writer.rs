@@ -25,7 +25,7 @@ pub use self::{
 };
 use self::{bundling::Loose, copying::Copying};
 use crate::{
-    ArchiveError, document,
+    ArchiveError, FilesAt, document,
     layout::Keys,
     log::{LogCursor, LogFile, frames},
     marks::PageMarks,
@@ -92,6 +92,8 @@ pub struct GenerationWriter {
     snapshot_at: i64,
     /// Size of the parts since then, in bytes.
     log_bytes: u64,
+    /// The end of the shipped files.
+    files: Option<FilesAt>,
 }
 
 impl GenerationWriter {
@@ -120,6 +122,7 @@ impl GenerationWriter {
             leftover: Vec::new(),
             snapshot_at: now(),
             log_bytes: 0,
+            files: None,
         };
         writer.copying = Some(Copying::new(1, true));
         Ok(writer)
@@ -141,6 +144,11 @@ impl GenerationWriter {
     /// Returns the last commit that the archive has.
     pub fn last_commit(&self) -> Option<Commit> {
         self.last.as_ref().map(|(header, _)| header.last)
+    }
+
+    /// Notes the end of the shipped files, which parts written from now on name.
+    pub fn note_files(&mut self, files: FilesAt) {
+        self.files = Some(files);
     }
 
     /// Returns the time of the last snapshot, in milliseconds since 1970.
@@ -297,6 +305,7 @@ impl GenerationWriter {
             has_snapshot: !self.is_first_copy(),
             written_at: now(),
             body_bytes: 0,
+            files: self.files.clone(),
         };
         let encoded = part::encode(&mut header, &commits, &bytes, self.needs.level);
         let (bytes, hash) = encoded.map_err(unreadable)?;
@@ -342,6 +351,7 @@ impl GenerationWriter {
             pages: self.marks.sum().pages,
             page_bytes: header.page_bytes,
             sum: self.marks.sum().digits(),
+            files: header.files.clone(),
         };
         self.is_there()?;
         point.write(&*self.needs.storage)?;

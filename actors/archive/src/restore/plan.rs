@@ -3,7 +3,7 @@
 use data_encoding::HEXLOWER;
 
 use crate::{
-    ArchiveError, Point, document,
+    ArchiveError, FilesAt, Point, document,
     layout::Keys,
     lineage,
     part::{self, Commit},
@@ -55,6 +55,8 @@ pub struct Plan {
     /// The point that was asked for: its checksum must be that of the restored database.
     pub(crate) point: Option<Point>,
     pub(crate) hive: String,
+    /// The end of the shipped files at that moment; `None` if files were not shipped.
+    pub files: Option<FilesAt>,
 }
 
 /// A commit that was found, and its place.
@@ -64,6 +66,7 @@ struct Found {
     commit: Commit,
     is_known: bool,
     timeline: u64,
+    files: Option<FilesAt>,
 }
 
 /// Finds the snapshot and the commit for a target.
@@ -132,6 +135,7 @@ fn planned(
         commit: found.commit,
         is_known: found.is_known,
         timeline: found.timeline,
+        files: found.files,
         point: None,
         hive: hive.to_owned(),
         notes,
@@ -226,6 +230,7 @@ fn of_point(
         },
         is_known: true,
         timeline: point.timeline,
+        files: point.files.clone(),
         point: Some(point),
         hive: hive.to_owned(),
         notes: Vec::new(),
@@ -367,6 +372,7 @@ fn whole(header: &crate::PartHeader) -> Found {
         commit: header.last,
         is_known: header.ends_known,
         timeline: header.timeline,
+        files: header.files.clone(),
     }
 }
 

@@ -80,6 +80,7 @@ impl Ahead {
             pages: self.pages,
             page_bytes: header.page_bytes,
             sum: self.sum.clone(),
+            files: header.files.clone(),
         };
         point.write(storage)?;
         Ok(point)

@@ -198,6 +198,7 @@ fn writer(
         }),
         page_bytes: last.page_bytes,
         marks,
+        files: last.files.clone(),
         last: Some((last, hash)),
         pending: None,
         copying: None,
@@ -310,6 +311,7 @@ mod tests {
             has_snapshot: true,
             written_at: 0,
             body_bytes: 0,
+            files: None,
         };
         let end = |salts, frames| Some(LogEnd { salts, frames });
         for (log, committed, expected) in [

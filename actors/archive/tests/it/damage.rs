@@ -9,7 +9,7 @@ use deia_archive::{ArchiveError, PointKind, Target, verify};
 
 use crate::store::{HIVE, Store, change};
 
-fn files(dir: PathBuf) -> Vec<PathBuf> {
+pub(crate) fn files(dir: PathBuf) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut left = vec![dir];
     while let Some(path) = left.pop() {
