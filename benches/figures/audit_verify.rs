@@ -92,6 +92,7 @@ fn write(dir: &Path) -> Result<()> {
         keys: vec![SigningKey::generate(&name)?],
         hook: |_| (),
         take_over: true,
+        on_change: deia_trail::OnChange::default(),
     };
     let beginning = Beginning {
         origin: ORIGIN,

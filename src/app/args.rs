@@ -78,7 +78,8 @@ pub(super) enum Command {
     #[command(before_help = "Examples:
   deia restore --from file:///mnt/nas/backups --to /var/lib/deia
   deia restore --from file:///mnt/nas/backups --to ./copy --at 2026-11-20T08:30:00Z
-  deia restore --from file:///mnt/nas/backups --to ./copy --before-event 4711")]
+  deia restore --from file:///mnt/nas/backups --to ./copy --before-event 4711
+  deia restore --from file:///mnt/nas/backups --to /var/lib/deia --identity recovery.txt")]
     Restore(RestoreArgs),
     /// Ends the programs of a hive when that hive is gone. Started by deia itself.
     #[command(hide = true)]
@@ -118,6 +119,9 @@ pub(super) struct RestoreArgs {
     /// A restore point.
     #[arg(long, value_name = "ID", group = "moment")]
     pub(super) point: Option<PointId>,
+    /// File with the age identity that opens the key files, if recovery.key was set.
+    #[arg(long, value_name = "FILE")]
+    pub(super) identity: Option<PathBuf>,
     /// Work at once: do not pause the queue and the webhooks.
     #[arg(long)]
     pub(super) go: bool,

@@ -22,6 +22,7 @@ pub(super) fn run(args: RestoreArgs) -> anyhow::Result<ExitCode> {
         hive: args.hive,
         to: args.to,
         go: args.go,
+        identity: args.identity,
     };
     let report = runtime.block_on(restore_offline(&request))?;
     // Without a reader the data is in its place all the same.
@@ -50,6 +51,9 @@ fn text(request: &OfflineRestore, report: &RestoreReport) -> String {
         restored.to,
         report.admin_key.display(),
     );
+    if !report.keys.is_empty() {
+        text += &format!("decrypted key files: {}\n", report.keys.join(", "));
+    }
     for note in &restored.notes {
         text += &format!("note: {note}\n");
     }

@@ -39,6 +39,7 @@ impl Written {
             keys: vec![key],
             hook: |_| (),
             take_over: true,
+            on_change: deia_trail::OnChange::default(),
         };
         let beginning = Beginning {
             origin: ORIGIN,

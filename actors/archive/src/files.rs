@@ -22,12 +22,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::frame::PartHash;
 
-pub(crate) use self::{keys::Listing, retention::outdated, verify::verify};
 pub use self::{
     changes::{Change, Stamp},
     restore::{FilesPlan, FilesRestored},
     writer::FilesWriter,
 };
+pub(crate) use self::{keys::Listing, retention::outdated, verify::verify};
 
 /// The end of the shipped files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@
 //! <hive>/generations/<generation>/snapshots/<snapshot>/snapshot.json
 //! <hive>/generations/<generation>/snapshots/<snapshot>/<chunk>
 //! <hive>/points/<point>.json
+//! <hive>/files/<generation>/<number>.part or .base
 //! ```
 
 /// Name of the object that describes a snapshot; written last.

@@ -8,6 +8,9 @@
 //! in use when the copy began makes the copy exact. A restore takes a snapshot, applies parts
 //! up to one commit, and compares the checksums. No runtime, no SQL, no HTTP: an archive is
 //! restored without a hive.
+//!
+//! **Files** beside the store are shipped as a log of their changes, before the commits that name
+//! them; a restore brings those of its moment.
 
 mod document;
 mod error;

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ArchiveError, FilesAt, document, layout, log::is_page_size, marks::PageSum, storage::Storage};
+use crate::{
+    ArchiveError, FilesAt, document, layout, log::is_page_size, marks::PageSum, storage::Storage,
+};
 
 /// Reason why a restore point was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 mod apply;
 mod plan;
+mod search;
 
 pub use self::{
     apply::{Restored, restore},

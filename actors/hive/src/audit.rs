@@ -17,6 +17,7 @@ mod plan;
 mod pruning;
 pub(crate) mod query;
 mod rotation;
+mod shipped;
 mod state;
 mod statistics;
 #[cfg(test)]
@@ -62,7 +63,7 @@ pub(crate) struct Audit {
 impl Audit {
     pub(crate) fn declare(deps: &Deps, tree: &mut TreeBuilder, access: &AccessApi) -> Self {
         let state = Arc::new(TrailState::new(Instant::now()));
-        let work = Work::new(deps.ledger.clone(), deps.settings.clone(), state);
+        let work = Work::new(deps, state);
         let told = Told::default();
         let (held, heard) = (work.clone(), told.clone());
         let (spec, writer) = child("audit", move || {

@@ -48,7 +48,7 @@ pub(crate) use bot::BotActor;
 pub(crate) use clerk::Clerk;
 pub(crate) use launcher::{BotsChanged, Follow, Launcher, StopEverything, TaskCancelled};
 pub(crate) use lifecycle::{LauncherDeps, ManagedBots};
-pub(crate) use output::Outputs;
+pub(crate) use output::{OUTPUTS, Outputs};
 pub(crate) use registry::{BotRegistry, Trouble};
 pub use remote::RemoteWork;
 pub(crate) use seed::seed_bots;

@@ -17,6 +17,7 @@ mod data_dir;
 mod degradation;
 mod dispatch;
 mod error;
+mod file_notes;
 mod followers;
 mod hive;
 pub mod host;

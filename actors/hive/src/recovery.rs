@@ -8,9 +8,12 @@
 mod api;
 mod job;
 mod keeper;
+mod keys;
 mod known;
 mod metrics;
+mod names;
 mod offline;
+mod put_back;
 mod restored;
 mod schedule;
 mod shipper;
@@ -37,6 +40,7 @@ pub(crate) use self::{
 use crate::{
     access::AccessApi,
     metrics::Exposition,
+    settings::SettingsSource,
     subsystem::{Deps, Subsystem, TreeBuilder},
 };
 
@@ -47,6 +51,8 @@ pub(crate) struct RecoveryNeeds<'a> {
     pub(crate) feed: Arc<LogFeed>,
     /// Identity of the data directory.
     pub(crate) instance: String,
+    /// The source of the settings.
+    pub(crate) source: Arc<dyn SettingsSource>,
     /// The way in which the run before ended.
     pub(crate) previous: deia_model::PreviousShutdown,
 }
@@ -59,7 +65,7 @@ pub(crate) struct Recovery {
 
 impl Recovery {
     pub(crate) fn declare(deps: &Deps, tree: &mut TreeBuilder, needs: RecoveryNeeds<'_>) -> Self {
-        let shipping = Shipping::new(deps, needs.feed, needs.instance);
+        let shipping = Shipping::new(deps, needs.feed, needs.instance, needs.source);
         let api = RecoveryApi::new(deps, needs.access, shipping.clone(), needs.previous);
         let (kept, asked) = (shipping.clone(), api.clone());
         let (spec, _) = child("recovery", move || {

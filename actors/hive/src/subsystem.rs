@@ -13,6 +13,7 @@ use deia_supervision::{
 
 use crate::{
     config::{Config, Settings, StopLimits},
+    file_notes::FileNotes,
     lifecycle::Lifecycle,
     metrics::Exposition,
     mode::CurrentLevel,
@@ -63,6 +64,8 @@ pub(crate) struct Deps {
     pub(crate) lifecycle: Arc<Lifecycle>,
     /// The level at which the hive sheds features.
     pub(crate) level: CurrentLevel,
+    /// Files that changed since they were shipped to the archive.
+    pub(crate) file_notes: FileNotes,
 }
 
 /// A minute. Fact: the definition of the unit.

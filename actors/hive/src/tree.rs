@@ -111,12 +111,14 @@ pub(crate) fn declare(deps: &Deps, opened: Opened) -> (Subsystems, Declared) {
     };
     let bots = Arc::new(Bots::declare(deps, &mut tree, needs));
     let messaging = Arc::new(Messaging::declare(deps, &mut tree, access.api(), &bots));
+    let source = opened.resolved.source();
     let settings = LiveSettings::declare(deps, &mut tree, access.api(), opened.resolved);
     let settings = Arc::new(settings);
     let needs = RecoveryNeeds {
         access: access.api(),
         feed: opened.feed,
         instance: opened.files.instance().to_owned(),
+        source,
         previous: opened.previous,
     };
     let recovery = Arc::new(Recovery::declare(deps, &mut tree, needs));

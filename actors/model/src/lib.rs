@@ -114,7 +114,7 @@ pub use queue::{
     Throughput, Waits,
 };
 pub use recovery::{
-    ArchiveFault, PreviousShutdown, RecoveryFailure, RecoveryJob, RecoveryJobKind,
+    ArchiveFault, ArchivedKeys, PreviousShutdown, RecoveryFailure, RecoveryJob, RecoveryJobKind,
     RecoveryJobState, RecoveryMode, RecoveryState, RecoveryStatus, RestorePoint, RestorePointKind,
     RestoredHive,
 };

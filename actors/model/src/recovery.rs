@@ -193,6 +193,16 @@ pub struct RecoveryJob {
     pub faults: Vec<ArchiveFault>,
 }
 
+/// The way in which key files are in an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ArchivedKeys {
+    /// They are encrypted to `recovery.key`.
+    Encrypted,
+    /// They are not in the archive: `recovery.key` is not set.
+    LeftOut,
+}
+
 /// The state of the archive, and what a loss of the disk would cost now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RecoveryStatus {
@@ -251,8 +261,13 @@ pub struct RecoveryStatus {
     pub restore_seconds: Option<f64>,
     /// Parts of the data that the archive does not have.
     pub not_included: Vec<String>,
-    /// True if the archive is encrypted.
+    /// True if deia encrypts all of the archive. It does not: see `key_files`.
     pub encrypted: bool,
+    /// The way in which key files (`secrets.key`, `audit.key`) are in the archive.
+    pub key_files: ArchivedKeys,
+    /// Number of changed files that wait to be shipped: commits of the last seconds may name outputs
+    /// that the archive does not have yet.
+    pub files_waiting: u64,
     /// The way in which the run before this one ended.
     pub previous_shutdown: PreviousShutdown,
     /// The restore that this hive began with.

@@ -24,7 +24,7 @@ pub(crate) const BUNDLES: usize = 256;
 pub(crate) const MAGIC: &[u8; 8] = b"deiadet1";
 /// Bytes before the first record. Fact: the format of the trail, which its verifiers
 /// read.
-pub(crate) const HEADER: u64 = 8 + 8 * BUNDLES as u64;
+pub const HEADER: u64 = 8 + 8 * BUNDLES as u64;
 /// Bytes of a record before its text: index and flags, length, salt. Fact: the format of
 /// the trail, which its verifiers read.
 pub(crate) const RECORD: usize = 4 + 4 + SALT_BYTES;
@@ -453,7 +453,7 @@ mod tests {
     fn details_are_read_cut_off_and_erased() {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().join("details");
-        let mut dirty = Dirty::new(dir.path().to_owned());
+        let mut dirty = Dirty::new(dir.path().to_owned(), crate::OnChange::default());
         let mut writer = open(&at, 0, None).unwrap();
         // Not every entry has details, and not every bundle.
         let some = |index: &u64| index.is_multiple_of(3) && !(512..1024).contains(index);
@@ -505,7 +505,7 @@ mod tests {
     fn torn_record_is_left_out() {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().join("details");
-        let mut dirty = Dirty::new(dir.path().to_owned());
+        let mut dirty = Dirty::new(dir.path().to_owned(), crate::OnChange::default());
         let mut writer = open(&at, 0, None).unwrap();
         (0..3).for_each(|index| push(&mut writer, &mut dirty, index));
         writer.write(&mut dirty).unwrap();
@@ -522,7 +522,7 @@ mod tests {
     fn damage_before_the_end_cuts_nothing_off() {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().join("details");
-        let mut dirty = Dirty::new(dir.path().to_owned());
+        let mut dirty = Dirty::new(dir.path().to_owned(), crate::OnChange::default());
         let mut writer = open(&at, 0, None).unwrap();
         (0..1_000).for_each(|index| push(&mut writer, &mut dirty, index));
         writer.write(&mut dirty).unwrap();
@@ -546,7 +546,7 @@ mod tests {
     fn erasure_that_was_interrupted_is_completed() {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().join("details");
-        let mut dirty = Dirty::new(dir.path().to_owned());
+        let mut dirty = Dirty::new(dir.path().to_owned(), crate::OnChange::default());
         let mut writer = open(&at, 0, None).unwrap();
         (0..3).for_each(|index| push(&mut writer, &mut dirty, index));
         writer.write(&mut dirty).unwrap();
@@ -568,7 +568,7 @@ mod tests {
     fn details_past_retention_are_gone_from_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().join("details");
-        let mut dirty = Dirty::new(dir.path().to_owned());
+        let mut dirty = Dirty::new(dir.path().to_owned(), crate::OnChange::default());
         let mut writer = open(&at, 0, None).unwrap();
         (0..1_000).for_each(|index| push(&mut writer, &mut dirty, index));
         writer.write(&mut dirty).unwrap();

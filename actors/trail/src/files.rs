@@ -2,10 +2,12 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
+    fmt,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// Number of files that are synced one by one. Fixed: beyond it, one sync of the file
@@ -15,10 +17,38 @@ const FEW: usize = 16;
 /// is read again.
 const KNOWN_MAX: usize = 4_096;
 
+/// A function that is told of a change.
+type Call = Box<dyn Fn(&Path) + Send + Sync>;
+
+/// Called with the path of each file that was written or replaced, and of each directory that was
+/// removed, for those who copy the trail. Nobody is called by default.
+#[derive(Clone, Default)]
+pub struct OnChange(Option<Arc<Call>>);
+
+impl OnChange {
+    /// Lets a function be called, which must not wait.
+    pub fn new(call: impl Fn(&Path) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(Box::new(call))))
+    }
+
+    pub(crate) fn changed(&self, path: &Path) {
+        if let Some(call) = &self.0 {
+            call(path);
+        }
+    }
+}
+
+impl fmt::Debug for OnChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnChange")
+    }
+}
+
 /// Files of a directory that were written and not yet synced.
 #[derive(Debug)]
 pub(crate) struct Dirty {
     root: PathBuf,
+    on_change: OnChange,
     files: BTreeSet<PathBuf>,
     dirs: BTreeSet<PathBuf>,
     /// Directories that exist.
@@ -29,9 +59,10 @@ pub(crate) struct Dirty {
 }
 
 impl Dirty {
-    pub(crate) fn new(root: PathBuf) -> Self {
+    pub(crate) fn new(root: PathBuf, on_change: OnChange) -> Self {
         Self {
             root,
+            on_change,
             files: BTreeSet::new(),
             dirs: BTreeSet::new(),
             known: HashSet::new(),
@@ -62,6 +93,7 @@ impl Dirty {
             }
             Err(error) => return Err(error),
         }
+        self.on_change.changed(&path);
         self.files.insert(path);
         Ok(())
     }
@@ -71,6 +103,7 @@ impl Dirty {
         if let Some(dir) = path.parent() {
             self.dirs.insert(dir.to_owned());
         }
+        self.on_change.changed(&path);
         self.files.insert(path);
     }
 

@@ -21,6 +21,7 @@ mod trail;
 pub mod verify;
 
 pub use self::{
+    files::OnChange,
     reader::{ReadError, TrailReader, TreeReader},
     trail::{Appended, Beginning, Gap, Hook, Trail, TrailError, TrailOptions},
 };

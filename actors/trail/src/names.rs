@@ -139,7 +139,7 @@ mod tests {
     fn name_keeps_its_pseudonym() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("private/names");
-        let mut dirty = Dirty::new(dir.path().to_owned());
+        let mut dirty = Dirty::new(dir.path().to_owned(), crate::OnChange::default());
         let mut names = NamesWriter::open(path.clone()).unwrap();
         names.admit("ada").unwrap();
         names.admit("bob").unwrap();

@@ -11,7 +11,7 @@ use crate::{
     bundle::Bundle,
     checkpoint::{InvalidCheckpoint, SignedCheckpoint},
     details::{self, Details, Record},
-    files,
+    files::{self, OnChange},
     hash::{Hash, perfect_root},
     history,
     names::Pseudonyms,
@@ -62,12 +62,23 @@ impl ReadError {
 #[derive(Clone, Debug)]
 pub struct TrailReader {
     dir: PathBuf,
+    on_erase: OnChange,
 }
 
 impl TrailReader {
     /// Reads the trail in a directory.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into() }
+        Self {
+            dir: dir.into(),
+            on_erase: OnChange::default(),
+        }
+    }
+
+    /// Lets a function be called with the path of each file in which something is erased.
+    #[must_use]
+    pub fn noting(mut self, on_erase: OnChange) -> Self {
+        self.on_erase = on_erase;
+        self
     }
 
     /// Returns the directory of the trail.
@@ -193,7 +204,10 @@ impl TrailReader {
     /// They cannot be erased.
     pub fn erase_details(&self, index: u64) -> Result<bool, ReadError> {
         let name = format!("private/details/{:06}", index / details::SEGMENT);
-        details::erase(&self.dir.join("private/details"), index).map_err(ReadError::io(name))
+        let path = self.dir.join(&name);
+        let erased = details::erase(&self.dir.join("private/details"), index);
+        self.on_erase.changed(&path);
+        erased.map_err(ReadError::io(name))
     }
 
     /// Returns whether the directory has the private part: details and names.

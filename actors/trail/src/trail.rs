@@ -16,7 +16,7 @@ use crate::{
     details::DetailsWriter,
     edge::{Edge, FullTile},
     entry::{self, Draft, Encoder, Names, SALT_BYTES, Salt},
-    files::{self, Dirty},
+    files::{self, Dirty, OnChange},
     hash::leaf,
     history::HistoryWriter,
     names::NamesWriter,
@@ -44,6 +44,8 @@ pub struct TrailOptions {
     /// True to take over entries behind the last checkpoint that are complete. False once this
     /// process has failed to write: they may be in memory only, though a sync says otherwise.
     pub take_over: bool,
+    /// Called when files change.
+    pub on_change: OnChange,
 }
 
 /// Reason why a trail cannot be written.
@@ -298,13 +300,16 @@ impl Trail {
         };
         let signed = checkpoint.sign(&self.options.keys);
         let dir = &self.options.dir;
-        self.history.note(&dir.join("checkpoints"), &signed, now)?;
+        let history = dir.join("checkpoints");
+        self.history.note(&history, &signed, now)?;
+        self.options.on_change.changed(&history);
         let hook = self.options.hook;
         let note = signed.note.to_text();
         files::replace(&dir.join("checkpoint"), note.as_bytes(), || {
             hook("audit_before_publish");
         })?;
         hook("audit_after_publish");
+        self.options.on_change.changed(&dir.join("checkpoint"));
         self.seal_anyway = false;
         self.remove_outgrown(before)?;
         Ok(Some(self.sealed.insert(signed)))
@@ -340,7 +345,9 @@ impl Trail {
             let now = TileId::in_tree(kind, index, self.edge.size());
             if now.is_some_and(|tile| !tile.is_partial()) {
                 let partials = TileId::full(kind, index).partials_dir();
-                files::remove_dir(&self.options.dir.join(partials))?;
+                let partials = self.options.dir.join(partials);
+                files::remove_dir(&partials)?;
+                self.options.on_change.changed(&partials);
             }
         }
         Ok(())
@@ -373,7 +380,9 @@ impl Trail {
         }
         if known.len() > before {
             let lines: String = known.iter().map(|key| format!("{key}\n")).collect();
-            files::replace(&self.options.dir.join("keys"), lines.as_bytes(), || {})?;
+            let path = self.options.dir.join("keys");
+            files::replace(&path, lines.as_bytes(), || {})?;
+            self.options.on_change.changed(&path);
         }
         Ok(())
     }

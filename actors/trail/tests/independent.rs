@@ -174,6 +174,7 @@ fn start(dir: &Path, keys: &[&SigningKey], hook: Hook) -> Trail {
         keys: keys.iter().map(|key| again(key)).collect(),
         hook,
         take_over: true,
+        on_change: deia_trail::OnChange::default(),
     };
     let beginning = Beginning {
         origin: ORIGIN,

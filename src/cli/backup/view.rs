@@ -1,8 +1,8 @@
 //! Tables of the archive.
 
 use deia_model::{
-    RecoveryJob, RecoveryJobKind, RecoveryJobState, RecoveryMode, RecoveryState, RecoveryStatus,
-    RestorePoint, RestorePointKind,
+    ArchivedKeys, RecoveryJob, RecoveryJobKind, RecoveryJobState, RecoveryMode, RecoveryState,
+    RecoveryStatus, RestorePoint, RestorePointKind,
 };
 
 use crate::cli::{
@@ -130,6 +130,11 @@ pub(super) fn status(status: &RecoveryStatus, look: &Look) -> String {
         "not included".into(),
         status.not_included.join(", ").into(),
     ]);
+    let keys = match status.key_files {
+        ArchivedKeys::Encrypted => "encrypted to recovery.key",
+        ArchivedKeys::LeftOut => "not in the archive: recovery.key is not set",
+    };
+    table.row(vec!["key files".into(), keys.into()]);
     if status.archive_was_ahead {
         let point = status.archive_ahead_point.map(|point| point.to_string());
         let point = point.as_deref().unwrap_or("its newest point");

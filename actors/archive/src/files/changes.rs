@@ -66,6 +66,8 @@ pub(super) struct OnDisk<'a> {
     pub(super) path: &'a Path,
     /// Size of the beginning that is replaced as a whole, in bytes.
     pub(super) head: u64,
+    /// Offset behind which nothing is taken.
+    pub(super) limit: u64,
     pub(super) piece: u64,
 }
 
@@ -85,7 +87,8 @@ pub(super) fn differences(
     if !metadata.is_file() {
         return Ok(None);
     }
-    let stamp = Stamp::of(&metadata);
+    let mut stamp = Stamp::of(&metadata);
+    stamp.bytes = stamp.bytes.min(on_disk.limit);
     let facts = Facts {
         mode: stamp.mode,
         modified: stamp.modified,
@@ -105,9 +108,7 @@ pub(super) fn differences(
             break;
         }
         let differs = match change {
-            _ if is_grown => {
-                on_disk.head > 0 && offset == 0 && !has(&file, offset, extent)?
-            }
+            _ if is_grown => on_disk.head > 0 && offset == 0 && !has(&file, offset, extent)?,
             Change::Moved => repacked(extent),
             _ => !has(&file, offset, extent)?,
         };
@@ -173,4 +174,3 @@ pub(super) fn read(file: &File, (from, count): (u64, u64)) -> io::Result<Option<
         read => read.map(|()| Some(bytes)),
     }
 }
-

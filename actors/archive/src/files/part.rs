@@ -115,7 +115,12 @@ pub(super) struct ListedFile {
 /// Some bytes of a file: index of the object in the list, offset in its content, number of bytes,
 /// SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ListedExtent(pub(super) u32, pub(super) u64, pub(super) u64, pub(super) String);
+pub(super) struct ListedExtent(
+    pub(super) u32,
+    pub(super) u64,
+    pub(super) u64,
+    pub(super) String,
+);
 
 /// A file part as it was read.
 #[derive(Debug)]

@@ -66,7 +66,11 @@ pub(crate) fn outdated(
         for (number, object) in objects {
             let is_named = named.contains(&(generation.clone(), *number));
             if !is_named && !is_needed(generation, *number) {
-                let keys = if object.is_base { &mut bases } else { &mut parts };
+                let keys = if object.is_base {
+                    &mut bases
+                } else {
+                    &mut parts
+                };
                 keys.push(object.item.key.clone());
             }
         }

@@ -92,9 +92,8 @@ pub(super) fn sha256(digits: &str) -> Option<PartHash> {
 
 /// Names that a file of an archive may have: plain names with `/` between them.
 fn is_name(name: &str) -> bool {
-    name.split('/').all(|it| {
-        !it.is_empty() && it != "." && it != ".." && !it.contains(['\\', '\0'])
-    })
+    name.split('/')
+        .all(|it| !it.is_empty() && it != "." && it != ".." && !it.contains(['\\', '\0']))
 }
 
 /// All files of one moment.
@@ -123,7 +122,8 @@ impl Files {
             self.remove(&entry.name);
             return Ok(());
         };
-        let sha256 = sha256(&put.sha256).ok_or_else(|| "it has a checksum that is none".to_owned())?;
+        let sha256 =
+            sha256(&put.sha256).ok_or_else(|| "it has a checksum that is none".to_owned())?;
         match self.files.get_mut(&entry.name) {
             Some(file) => file.put(put, object, sha256),
             None => {
@@ -275,7 +275,11 @@ mod tests {
     }
 
     fn lengths(files: &Files) -> Vec<u64> {
-        files.files["a/b"].extents.iter().map(|it| it.bytes).collect()
+        files.files["a/b"]
+            .extents
+            .iter()
+            .map(|it| it.bytes)
+            .collect()
     }
 
     #[test]

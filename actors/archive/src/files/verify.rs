@@ -82,7 +82,7 @@ pub(crate) fn verify(
             hashes.insert((generation.as_str(), *number), part.hash);
             let was_live = is_live;
             is_live |= object.is_base;
-            // What is before the oldest base is there for the sake of lists only.
+            // Parts before the oldest base are there for the sake of lists only.
             if was_live && let Some((last, _)) = before {
                 for missing in last + 1..*number {
                     let key = keys::part(hive, generation, missing, false);
@@ -96,8 +96,8 @@ pub(crate) fn verify(
                 None if *number == 1 => part.follows(&NO_PART),
                 _ => true,
             };
-            let begins_anew = part.header.base.is_some_and(|it| it.first == *number)
-                && part.follows(&NO_PART);
+            let begins_anew =
+                part.header.base.is_some_and(|it| it.first == *number) && part.follows(&NO_PART);
             if !follows && !begins_anew {
                 let reason = "it does not follow the file part before it";
                 verified.fault(part.place().to_owned(), reason);
@@ -113,7 +113,9 @@ pub(crate) fn verify(
             let address = storage.address(&key);
             match known {
                 Some(hash) if HEXLOWER.encode(hash) == object.hash => {}
-                Some(_) => verified.fault(address, format!("it is not the object that {place} names")),
+                Some(_) => {
+                    verified.fault(address, format!("it is not the object that {place} names"))
+                }
                 None if listing.has(&object.generation, object.number) => {}
                 None => {
                     let missing = Err::<(), _>(ArchiveError::Missing { place: address });
@@ -124,7 +126,7 @@ pub(crate) fn verify(
     }
     for (place, generation, at) in named {
         let known = hashes.get(&(*generation, at.part));
-        if !known.is_some_and(|hash| HEXLOWER.encode(hash) == at.hash) {
+        if known.is_none_or(|hash| HEXLOWER.encode(hash) != at.hash) {
             let reason = format!("file part {} that it names is not in the archive", at.part);
             verified.fault(place.clone(), reason);
             continue;
@@ -155,7 +157,11 @@ impl Verified {
             }
             return Ok(());
         }
-        for put in { self.noting(part.entries())? }.into_iter().flatten().filter_map(|it| it.put) {
+        for put in { self.noting(part.entries())? }
+            .into_iter()
+            .flatten()
+            .filter_map(|it| it.put)
+        {
             let bytes = match state::sha256(&put.sha256) {
                 Some(sha256) => part.bytes(put.at, put.bytes, &sha256).map(drop),
                 None => Err(part.damaged("it has a checksum that is none")),

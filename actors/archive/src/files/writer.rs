@@ -1,5 +1,8 @@
 //! The writer of file parts.
 
+mod base;
+mod opening;
+
 use std::{io, path::Path};
 
 use data_encoding::HEXLOWER;
@@ -7,9 +10,8 @@ use data_encoding::HEXLOWER;
 use super::{
     FilesAt,
     changes::{self, Change, OnDisk, Stamp, Work, differences},
-    keys::{self, Listing},
+    keys,
     part::{self, BasePlace, Entry, Facts, Header, Put},
-    replay::Source,
     state::{Files, Object},
 };
 use crate::{
@@ -18,21 +20,8 @@ use crate::{
     writer::now,
 };
 
-/// Objects of a smaller size are put together with the next base, in bytes. Fixed: reading such an
-/// object costs as much as reading none.
-const SMALL_BYTES: u64 = 64 << 10;
-/// Parts after a base at which another one is due, and the number of files for each further part.
-/// Fixed: a restore and a start read the parts since a base, and each base lists all files.
-const PARTS_SINCE_BASE: u64 = 1_024;
-/// Files for which a base waits for one more part. Fixed: as above.
-const FILES_FOR_PART: u64 = 16;
-/// Bytes after a base at which another one is due. Fixed: a start reads them.
-const BYTES_SINCE_BASE: u64 = 256 << 20;
 /// Changes in one part. Fixed: bounds its list.
 const ENTRIES_MAX: usize = 4_096;
-/// Age of a base at which another one is due if anything was shipped since, in milliseconds. Fixed:
-/// bytes of removed files stay in objects until a base leaves these behind.
-const BASE_AGE_MS: i64 = 86_400_000;
 
 /// A file part that was encoded, and is not known to be in the archive.
 struct Pending {
@@ -80,100 +69,6 @@ pub struct FilesWriter {
 }
 
 impl FilesWriter {
-    /// Continues the file parts of a generation, or begins them with the files that the generation
-    /// before has.
-    ///
-    /// # Errors
-    /// [`ArchiveError::Storage`]: repeat the call.
-    pub fn open(needs: Needs, generation: &str) -> Result<Self, ArchiveError> {
-        let storage = needs.storage.clone();
-        let listing = Listing::of(&*storage, &needs.hive)?;
-        let source = Source {
-            storage: &*storage,
-            hive: &needs.hive,
-            listing: &listing,
-        };
-        let newest = listing.of_generation(generation).keys().next_back();
-        let newest = newest.copied().unwrap_or(0);
-        let mut writer = Self::new(needs.clone(), generation, newest);
-        let continued = match newest {
-            0 => writer.inherited(&source)?,
-            _ => lenient(source.replay(generation, None))?,
-        };
-        match continued {
-            // Lost parts: everything is shipped again, behind a new base.
-            None => {}
-            Some(found) if newest > 0 => {
-                writer.number = found.number;
-                writer.hash = found.hash;
-                writer.parts_since = found.parts_since;
-                writer.bytes_since = found.bytes_since;
-                writer.base_at = found.base_at;
-                writer.files = found.files;
-                writer.forget_lost(&listing);
-                return Ok(writer);
-            }
-            Some(found) => writer.files = found.files,
-        }
-        writer.forget_lost(&listing);
-        writer.begin_listing();
-        writer.settle()?;
-        Ok(writer)
-    }
-
-    fn new(needs: Needs, generation: &str, number: u64) -> Self {
-        Self {
-            needs,
-            generation: generation.to_owned(),
-            files: Files::default(),
-            number,
-            hash: NO_PART,
-            parts_since: 0,
-            bytes_since: 0,
-            base_at: 0,
-            entries: Vec::new(),
-            content: Vec::new(),
-            object: None,
-            pending: None,
-            listing: None,
-            work: None,
-            has_begun_base: false,
-            again: Vec::new(),
-            left: Vec::new(),
-            trusts_stamps: true,
-        }
-    }
-
-    /// Returns the files of the generation that this one continues.
-    fn inherited(
-        &mut self,
-        source: &Source<'_>,
-    ) -> Result<Option<super::replay::Replayed>, ArchiveError> {
-        let survey = crate::Survey::of(source.storage, source.hive)?;
-        let lineage = crate::lineage::of(&survey, &self.generation);
-        let Some(before) = lineage.get(1) else {
-            return Ok(None);
-        };
-        let beginnings = survey.generations.iter();
-        let beginning = beginnings
-            .filter(|it| it.id == *before)
-            .find_map(|it| it.beginning.as_ref());
-        self.trusts_stamps = beginning.is_some_and(|it| it.instance == self.needs.instance);
-        lenient(source.replay(before, None))
-    }
-
-    /// Forgets files whose bytes are not in the archive any more: they are shipped again.
-    fn forget_lost(&mut self, listing: &Listing) {
-        let objects = &self.files.objects;
-        let has: Vec<bool> = { objects.iter() }
-            .map(|it| listing.has(&it.generation, it.number))
-            .collect();
-        let is_whole = |file: &super::state::File| {
-            { file.extents.iter() }.all(|extent| has[extent.object as usize])
-        };
-        self.files.files.retain(|_, file| is_whole(file));
-    }
-
     /// Returns the end of the shipped files.
     pub fn at(&self, is_complete: bool) -> FilesAt {
         FilesAt::new(self.number, &self.hash, is_complete)
@@ -232,7 +127,7 @@ impl FilesWriter {
 
     /// Compares a file with the archive, for the next [steps](Self::step) to ship the difference. A
     /// file that is gone is noted as gone. `head` is the size of its beginning that is replaced as
-    /// a whole. The file before it must be shipped.
+    /// a whole, and nothing behind `limit` is taken. The file before it must be shipped.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -241,11 +136,12 @@ impl FilesWriter {
         name: &str,
         path: &Path,
         change: Change,
-        head: u64,
+        (head, limit): (u64, u64),
     ) -> io::Result<()> {
         let on_disk = OnDisk {
             path,
             head,
+            limit,
             piece: self.piece(),
         };
         let left = &self.left;
@@ -453,84 +349,6 @@ impl FilesWriter {
             self.settle()?;
         }
         Ok(true)
-    }
-
-    /// Returns whether a base is due.
-    pub fn is_base_due(&self) -> bool {
-        let parts = PARTS_SINCE_BASE.max(self.count() as u64 / FILES_FOR_PART);
-        let is_old = self.parts_since > 0 && now().saturating_sub(self.base_at) >= BASE_AGE_MS;
-        let is_long = self.parts_since >= parts || self.bytes_since >= BYTES_SINCE_BASE;
-        !self.has_begun_base && !self.is_busy() && (is_long || is_old)
-    }
-
-    /// Begins a base. Returns the names of files that are to be moved to other objects before it is
-    /// [written](Self::write_base), by a [change](Self::change): objects that are small, or have
-    /// bytes that no file has any more, are left behind.
-    pub fn begin_base(&mut self) -> Vec<String> {
-        self.has_begun_base = true;
-        let live = self.files.live();
-        let objects = self.files.objects.iter().zip(live);
-        self.left = objects
-            .map(|(object, live)| object.bytes < SMALL_BYTES || live < object.bytes)
-            .collect();
-        let is_left = |file: &super::state::File| {
-            { file.extents.iter() }.any(|it| self.left[it.object as usize])
-        };
-        let files = self.files.files.iter();
-        let moved = files.filter(|(_, file)| is_left(file));
-        moved.map(|(name, _)| name.clone()).collect()
-    }
-
-    /// Returns whether a base was begun, and waits to be written.
-    pub fn has_begun_base(&self) -> bool {
-        self.has_begun_base
-    }
-
-    /// Writes the base that was begun with the next steps. All changes must be shipped.
-    pub fn write_base(&mut self) {
-        self.begin_listing();
-    }
-
-    fn begin_listing(&mut self) {
-        self.listing = Some(Listed {
-            first: self.number + 1,
-            after: None,
-        });
-    }
-
-    fn list_more(&mut self) -> Result<(), ArchiveError> {
-        let Some(listed) = &self.listing else {
-            return Ok(());
-        };
-        let most = self.needs.piece_max_bytes;
-        let (list, last) = self.files.list(listed.after.as_deref(), most);
-        let base = BasePlace {
-            first: listed.first,
-            is_last: last.is_none(),
-        };
-        let mut header = self.header(Some(base));
-        let encoded = part::encode(&mut header, &list, &[], self.needs.level);
-        let (bytes, hash) = encoded.map_err(|source| self.failed(source))?;
-        self.pending = Some(Pending {
-            key: self.key(true),
-            bytes,
-            hash,
-            content_bytes: 0,
-            base: Some(base),
-        });
-        self.listing = last.map(|last| Listed {
-            first: base.first,
-            after: Some(last),
-        });
-        Ok(())
-    }
-}
-
-/// Returns what was found; what is lost of it is as good as nothing.
-fn lenient<T>(found: Result<Option<T>, ArchiveError>) -> Result<Option<T>, ArchiveError> {
-    match found {
-        Err(error) if error.may_pass() => Err(error),
-        found => Ok(found.ok().flatten()),
     }
 }
 

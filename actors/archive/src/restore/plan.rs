@@ -2,14 +2,15 @@
 
 use data_encoding::HEXLOWER;
 
+use super::search::{Found, search};
 use crate::{
-    ArchiveError, FilesAt, Point, document,
+    ArchiveError, FilesAt, Point,
     layout::Keys,
     lineage,
     part::{self, Commit},
     snapshot::Snapshot,
     storage::Storage,
-    survey::{Generation, Survey, headers},
+    survey::{Generation, Survey},
 };
 
 /// A moment to restore to.
@@ -57,16 +58,6 @@ pub struct Plan {
     pub(crate) hive: String,
     /// The end of the shipped files at that moment; `None` if files were not shipped.
     pub files: Option<FilesAt>,
-}
-
-/// A commit that was found, and its place.
-struct Found {
-    part: u64,
-    frame: Option<u32>,
-    commit: Commit,
-    is_known: bool,
-    timeline: u64,
-    files: Option<FilesAt>,
 }
 
 /// Finds the snapshot and the commit for a target.
@@ -254,144 +245,6 @@ fn snapshot_for(
             generation.id
         ))
     })
-}
-
-/// Searches a generation for the commit of a target, from the end of part `exact` on.
-fn search(
-    storage: &dyn Storage,
-    generation: &Generation,
-    exact: u64,
-    target: &Target,
-) -> Result<Option<Found>, ArchiveError> {
-    match *target {
-        Target::Newest => newest(storage, generation, exact),
-        Target::At(at) => at_time(storage, generation, exact, at),
-        Target::Event(seq) => by_event(storage, generation, exact, seq, false),
-        Target::BeforeEvent(seq) => by_event(storage, generation, exact, seq, true),
-        Target::Point(_) | Target::After { .. } => Ok(None),
-    }
-}
-
-/// Searches the newest commit that is not later than `at`. A clock that was set makes later
-/// commits earlier ones: their order is that of the log.
-fn at_time(
-    storage: &dyn Storage,
-    generation: &Generation,
-    exact: u64,
-    at: i64,
-) -> Result<Option<Found>, ArchiveError> {
-    let objects = generation.parts.iter().rev();
-    for object in objects.filter(|(numbers, _)| numbers.1 >= exact) {
-        let all = headers(storage, &generation.id, object)?;
-        let after = all.iter().rev().map(|(header, _)| header);
-        for header in after.filter(|header| header.number >= exact) {
-            if header.last.at <= at && header.ends_commit && header.ends_known {
-                return Ok(Some(whole(header)));
-            }
-            if header.number == exact || header.earliest_at > at {
-                continue;
-            }
-            let part = open(storage, &object.1.key, header.number)?;
-            let commits = part.map_or_else(Vec::new, |part| part.commits);
-            if let Some(commit) = commits.iter().rev().find(|it| it.at <= at) {
-                return Ok(Some(partly(header, *commit)));
-            }
-        }
-    }
-    Ok(None)
-}
-
-/// Searches the commit that recorded an event, or the last one before that.
-fn by_event(
-    storage: &dyn Storage,
-    generation: &Generation,
-    exact: u64,
-    seq: u64,
-    is_before: bool,
-) -> Result<Option<Found>, ArchiveError> {
-    let mut found = None;
-    let objects = generation.parts.iter();
-    for object in objects.filter(|(numbers, _)| numbers.1 >= exact) {
-        let all = headers(storage, &generation.id, object)?;
-        for (header, _) in all.iter().filter(|(header, _)| header.number >= exact) {
-            if header.number == exact {
-                let last = header.last.seq;
-                if last > seq || is_before && last == seq {
-                    return Ok(None);
-                }
-                found = Some(whole(header));
-                if !is_before && last == seq {
-                    return Ok(found);
-                }
-            } else if header.last.seq >= seq {
-                let part = open(storage, &object.1.key, header.number)?;
-                let commits = part.map_or_else(Vec::new, |part| part.commits);
-                let commit = match is_before {
-                    true => commits.iter().rev().find(|it| it.seq < seq),
-                    false => commits.iter().find(|it| it.seq >= seq),
-                };
-                return Ok(commit.map(|it| partly(header, *it)).or(found));
-            } else if header.ends_commit && header.ends_known {
-                found = Some(whole(header));
-            } else if found.as_ref().is_some_and(|it| it.commit != header.last) {
-                // Another transaction begins in the part, after this commit.
-                found = Some(partly(header, header.last));
-            }
-        }
-    }
-    // The event is newer than the archive.
-    Ok(None)
-}
-
-fn newest(
-    storage: &dyn Storage,
-    generation: &Generation,
-    exact: u64,
-) -> Result<Option<Found>, ArchiveError> {
-    for object in generation.parts.iter().rev() {
-        let all = headers(storage, &generation.id, object)?;
-        for (header, _) in all.iter().rev() {
-            let found = match header.ends_commit {
-                true => Some(whole(header)),
-                false => open(storage, &object.1.key, header.number)?
-                    .and_then(|part| part.commits.last().copied())
-                    .map(|commit| partly(header, commit)),
-            };
-            if let Some(found) = found {
-                return Ok((header.number >= exact).then_some(found));
-            }
-        }
-    }
-    Ok(None)
-}
-
-fn whole(header: &crate::PartHeader) -> Found {
-    Found {
-        part: header.number,
-        frame: None,
-        commit: header.last,
-        is_known: header.ends_known,
-        timeline: header.timeline,
-        files: header.files.clone(),
-    }
-}
-
-fn partly(header: &crate::PartHeader, commit: Commit) -> Found {
-    Found {
-        frame: Some(commit.frame),
-        commit,
-        is_known: true,
-        ..whole(header)
-    }
-}
-
-/// Reads a part of an object.
-fn open(storage: &dyn Storage, key: &str, number: u64) -> Result<Option<part::Part>, ArchiveError> {
-    let bytes = document::get(storage, key)?;
-    let place = storage.address(key);
-    let sealed = part::split(&bytes, &place)?;
-    let sealed = sealed.into_iter().find(|it| it.header.number == number);
-    sealed.map(part::Sealed::open).transpose()
 }
 
 impl Plan {

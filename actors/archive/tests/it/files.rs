@@ -79,7 +79,9 @@ impl Shelf {
         let head = u64::from(name.ends_with("headed")) * 4;
         let writer = self.writer.as_mut().unwrap();
         writer.ready().unwrap();
-        writer.change(name, &path, change, head).unwrap();
+        writer
+            .change(name, &path, change, (head, u64::MAX))
+            .unwrap();
         while !writer.step(false).unwrap() {}
     }
 
@@ -162,7 +164,8 @@ fn files_of_each_point_are_restored_as_they_were() {
     let mut shelf = Shelf::new(32_768);
     let mut truth = BTreeMap::new();
     let large: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
-    let steps: [(&str, Change, &dyn Fn(&Path)); 7] = [
+    type Step<'a> = (&'a str, Change, &'a dyn Fn(&Path));
+    let steps: [Step<'_>; 7] = [
         ("o/a", Change::Rewritten, &|path| {
             fs::write(path, "one").unwrap();
         }),
@@ -227,7 +230,11 @@ fn only_the_difference_is_shipped() {
     fs::write(shelf.path("o/a"), &noise).unwrap();
     shelf.changed("o/a", Change::Rewritten);
     shelf.ship_files();
-    assert!(bytes(&shelf) - before < 70_000, "{}", bytes(&shelf) - before);
+    assert!(
+        bytes(&shelf) - before < 70_000,
+        "{}",
+        bytes(&shelf) - before
+    );
     let id = shelf.point();
     assert_eq!(shelf.of_point(&id).unwrap(), shelf.state());
 }
@@ -261,7 +268,9 @@ fn file_that_shrinks_or_goes_while_it_is_shipped_is_looked_at_again() {
     let path = shelf.path("o/a");
     fs::write(&path, vec![7; 200_000]).unwrap();
     let writer = shelf.writer.as_mut().unwrap();
-    writer.change("o/a", &path, Change::Grown, 0).unwrap();
+    writer
+        .change("o/a", &path, Change::Grown, (0, u64::MAX))
+        .unwrap();
     assert!(!writer.step(false).unwrap());
     let shrunk = fs::File::options().write(true).open(&path).unwrap();
     shrunk.set_len(50_000).unwrap();
@@ -292,7 +301,10 @@ fn lost_objects_are_shipped_again_by_the_next_start() {
     let lost = parts.iter().find(|it| it.key.ends_with(".part")).unwrap();
     shelf.store.storage.remove(&lost.key).unwrap();
     let id = shelf.point();
-    assert!(matches!(shelf.of_point(&id), Err(ArchiveError::Missing { .. })));
+    assert!(matches!(
+        shelf.of_point(&id),
+        Err(ArchiveError::Missing { .. })
+    ));
     shelf.open();
     let id = shelf.point();
     assert_eq!(shelf.of_point(&id).unwrap(), shelf.state());
@@ -308,7 +320,9 @@ fn another_writer_of_the_files_is_refused() {
     shelf.ship_files();
     fs::write(shelf.path("o/b"), "b").unwrap();
     let path = shelf.path("o/b");
-    other.change("o/b", &path, Change::Grown, 0).unwrap();
+    other
+        .change("o/b", &path, Change::Grown, (0, u64::MAX))
+        .unwrap();
     let refused = other.step(true).unwrap_err();
     assert!(matches!(refused, ArchiveError::Fenced { .. }), "{refused}");
 }

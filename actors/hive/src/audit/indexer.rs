@@ -14,6 +14,7 @@ use deia_supervision::Context;
 use deia_trail::{TrailReader, tile::TILE_WIDTH};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use super::shipped::on_erase;
 use super::{
     index::{AuditIndex, Caught, IndexError, Scope},
     work::Work,
@@ -74,7 +75,7 @@ impl Indexer {
         let config = self.work.settings.get();
         let step = Step {
             index: config.audit_index_path(),
-            trail: TrailReader::new(config.audit_dir()),
+            trail: TrailReader::new(config.audit_dir()).noting(on_erase(&self.work)),
             origin: progress.origin,
             size: progress.size,
             scope: scope(&config.audit.not_indexed),

@@ -9,12 +9,13 @@ use std::{
 use deia_ledger::{Advance, Apply, BeginTimeline, Ledger, Rejection, SealedTrail, StoreError};
 use deia_model::{Action, EventLevel, EventResult, EventRow, Position, Timestamp};
 use deia_trail::{
-    Beginning, Trail, TrailOptions, TrailReader, entry::Entry, note::SigningKey, proof,
+    Beginning, OnChange, Trail, TrailOptions, TrailReader, entry::Entry, note::SigningKey, proof,
 };
 
 use super::{
     events, key,
     plan::{Found, Plan, new_histories, plan, random_text},
+    shipped,
     work::{AuditError, NAME, Open, Work},
 };
 use crate::config::Config;
@@ -27,6 +28,7 @@ struct Needs {
     /// Origin of a first log.
     origin: String,
     take_over: bool,
+    on_change: OnChange,
 }
 
 /// A trail that was opened.
@@ -52,12 +54,14 @@ pub(super) async fn open(work: &Work, take_over: bool) -> Result<Open, AuditErro
         known: known.clone(),
         origin,
         take_over,
+        on_change: shipped::on_change(work),
     };
     let Ready { trail, another } = tokio::task::spawn_blocking(move || ready(&needs)).await??;
     if let Some((origin, reason)) = another {
         tracing::error!(%origin, reason, "a new log of the audit trail begins");
         events::record_beginning(&work.ledger, &origin, reason).await?;
     }
+    shipped::note_opened(work, trail.size());
     begin_histories(&work.ledger, trail.last()).await?;
     // Events that are in the trail are not read again.
     let read_upto = trail.last().unwrap_or(cursor);
@@ -206,6 +210,7 @@ fn options(needs: &Needs, keys: Vec<SigningKey>) -> TrailOptions {
         keys,
         hook: deia_ledger::failpoint::hit,
         take_over: needs.take_over,
+        on_change: needs.on_change.clone(),
     }
 }
 

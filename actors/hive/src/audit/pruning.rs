@@ -7,7 +7,10 @@ use deia_model::{Action, NewEvent, TargetType, Timestamp};
 use deia_trail::{ReadError, TrailReader, entry::Entry, tile::TILE_WIDTH};
 use serde_json::json;
 
-use super::work::{AuditError, Work};
+use super::{
+    shipped,
+    work::{AuditError, Work},
+};
 
 /// Interval of looks for bundles that are past their time. Fixed: retention is counted in
 /// days.
@@ -59,6 +62,7 @@ pub(super) async fn prune(work: &Work) -> Result<Option<u64>, AuditError> {
         Ok::<_, AuditError>(open.trail.prune(end)?)
     };
     tokio::task::spawn_blocking(removing).await??;
+    shipped::note_opened(work, end);
     tracing::info!(
         entries = end,
         "removed entries of the audit trail past their retention"

@@ -32,6 +32,7 @@ pub(super) async fn rotate(
     let path = work.settings.get().audit_key_path();
     let changing = move || change(held, new, &path);
     tokio::task::spawn_blocking(changing).await??;
+    work.notes.look_at_all();
     work.seal_all().await?;
     Ok(verifier)
 }

@@ -21,7 +21,7 @@ use super::{
     opening,
     state::{Sealed, TrailState},
 };
-use crate::{HiveError, config::Settings};
+use crate::{HiveError, config::Settings, file_notes::FileNotes, subsystem::Deps};
 
 /// The follower and its cursor.
 pub(super) const NAME: FollowerName = FollowerName("audit");
@@ -61,6 +61,7 @@ pub(super) struct Work {
     pub(super) ledger: Ledger,
     pub(super) settings: Settings,
     pub(super) state: Arc<TrailState>,
+    pub(super) notes: FileNotes,
     open: Arc<Mutex<Option<Open>>>,
     /// True once the trail was open: what is found behind its checkpoint later may not be on
     /// disk.
@@ -95,10 +96,11 @@ pub(super) struct Round {
 }
 
 impl Work {
-    pub(super) fn new(ledger: Ledger, settings: Settings, state: Arc<TrailState>) -> Self {
+    pub(super) fn new(deps: &Deps, state: Arc<TrailState>) -> Self {
         Self {
-            ledger,
-            settings,
+            ledger: deps.ledger.clone(),
+            settings: deps.settings.clone(),
+            notes: deps.file_notes.clone(),
             state,
             open: Arc::default(),
             was_open: Arc::default(),

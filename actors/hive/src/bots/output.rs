@@ -26,6 +26,7 @@ use std::{
 };
 
 use dashmap::DashMap;
+use deia_archive::Change;
 use deia_ledger::reserve;
 use deia_model::{TaskId, Timestamp};
 use tokio::sync::watch;
@@ -35,7 +36,10 @@ use crate::config::TaskSettings;
 pub use self::read::TaskOutput;
 use self::shelf::{Demand, Shelf};
 pub(crate) use self::spool::{OutputSpool, SpoolError, Spooled};
-use crate::{config::Settings, host::private_dir};
+use crate::{config::Settings, file_notes::FileNotes, host::private_dir, subsystem::Deps};
+
+/// Name of the directory of outputs in the data directory.
+pub(crate) const OUTPUTS: &str = "outputs";
 
 /// Limits of output in memory and in a file, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,22 +105,22 @@ impl Running {
 }
 
 impl Outputs {
-    /// Opens the outputs of the hive with these settings.
-    pub(crate) fn of_hive(settings: &Settings) -> Self {
-        let data_dir = &settings.get().data_dir;
-        Self::new(data_dir, Some(settings.clone()))
+    /// Opens the outputs of the hive.
+    pub(crate) fn of_hive(deps: &Deps) -> Self {
+        let data_dir = &deps.settings.get().data_dir;
+        Self::new(data_dir, Some(deps.settings.clone()), &deps.file_notes)
     }
 
     /// Opens the outputs of that data directory, without a limit of all of them.
     #[cfg(test)]
     pub(crate) fn of(data_dir: &Path) -> Self {
-        Self::new(data_dir, None)
+        Self::new(data_dir, None, &FileNotes::default())
     }
 
-    fn new(data_dir: &Path, settings: Option<Settings>) -> Self {
-        let directory = data_dir.join("outputs");
+    fn new(data_dir: &Path, settings: Option<Settings>, notes: &FileNotes) -> Self {
+        let directory = data_dir.join(OUTPUTS);
         Self(Arc::new(Inner {
-            shelf: Shelf::new(directory.clone()),
+            shelf: Shelf::new(directory.clone(), notes.clone()),
             directory,
             data_dir: data_dir.to_owned(),
             running: DashMap::new(),
@@ -158,6 +162,12 @@ impl Outputs {
     pub(crate) fn running(&self, task: TaskId, offset: u64) -> Option<TaskOutput> {
         let running = self.0.running.get(&task).map(|it| Arc::clone(&it))?;
         Some(TaskOutput::running(running, offset))
+    }
+
+    /// Notes that the file of a running attempt changed, for the archive.
+    fn note_changed(&self, running: &Running, change: Change) {
+        let of = (running.task, running.attempt);
+        self.0.shelf.note_changed(of, change);
     }
 
     /// Fails while only the reserve of a full disk is left.

@@ -45,7 +45,7 @@ pub(crate) struct BotNeeds<'a> {
 impl Bots {
     pub(crate) fn declare(deps: &Deps, tree: &mut TreeBuilder, needs: BotNeeds<'_>) -> Self {
         let config = deps.settings.get();
-        let (registry, outputs) = (BotRegistry::default(), Outputs::of_hive(&deps.settings));
+        let (registry, outputs) = (BotRegistry::default(), Outputs::of_hive(deps));
         tree.root(|root| root.group(THREADS, config.bots.arbiters_of(cpus())));
         // A bot that blocks its thread delays other bots, but never the scheduler.
         let bots = on_group(

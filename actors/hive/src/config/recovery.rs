@@ -38,6 +38,7 @@ pub struct RecoverySettings {
     pub alert_after: Duration,
     pub compression: i32,
     pub piece_max_bytes: ByteSize,
+    pub key: String,
 }
 
 impl RecoverySettings {
@@ -46,6 +47,11 @@ impl RecoverySettings {
         if !url.is_empty() && deia_archive::open(url).is_err() {
             let allowed = "file:/// and the absolute path of a directory, or empty";
             check.refuse("recovery.url", url, allowed);
+        }
+        let key = &self.key;
+        if !key.is_empty() && key.parse::<age::x25519::Recipient>().is_err() {
+            let allowed = "an age recipient, age1..., as age-keygen prints it, or empty";
+            check.refuse("recovery.key", key, allowed);
         }
         let millis = Duration::from_millis;
         for (key, value, allowed) in [

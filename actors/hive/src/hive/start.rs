@@ -23,6 +23,7 @@ use crate::{
     },
     config::{Config, Settings},
     data_dir::{DataDir, HiveFiles},
+    file_notes::FileNotes,
     ledger_writer::write_or_leave_waiting,
     lifecycle::State,
     mode::CurrentLevel,
@@ -93,6 +94,7 @@ impl Hive {
             tree: Arc::new(OnceLock::new()),
             lifecycle: Arc::default(),
             level: CurrentLevel::default(),
+            file_notes: FileNotes::default(),
         };
         let opened = Opened {
             resolved,

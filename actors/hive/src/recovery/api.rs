@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 pub use super::job::RestorePlace;
 use super::{
     job::recall_drill,
+    keys::{key_files, not_included},
     restored::{mark, restored},
     schedule::is_due,
     shipper::Shipping,
@@ -127,16 +128,10 @@ impl RecoveryApi {
             archive_bytes: inner.bytes,
             verified_at: inner.drilled.as_ref().map(|it| it.at),
             restore_seconds: inner.drilled.as_ref().map(|it| it.seconds),
-            not_included: [
-                "key files (admin.key, audit.key, secrets.key)",
-                "the audit trail",
-                "outputs in files",
-                "the settings file",
-                "logs of bots",
-            ]
-            .map(str::to_owned)
-            .to_vec(),
+            not_included: not_included(&config),
             encrypted: false,
+            key_files: key_files(&config),
+            files_waiting: inner.files_waiting,
             previous_shutdown: (*self.previous).clone(),
             restored: inner.restored.clone(),
             job: inner.job.clone(),

@@ -17,6 +17,7 @@ use serde_json::json;
 use super::{
     RecoveryApi,
     offline::{DATABASE, RestoreError, facts, notes_of_restore, remove_database, restore_checked},
+    put_back::Files,
     restored::{mark, settle},
     state::{Drilled, Shared},
     swap,
@@ -180,7 +181,12 @@ impl RecoveryApi {
                 let restored = restore_checked(&storage, &hive, &target, &path);
                 remove_database(&path);
                 let _ = std::fs::remove_dir(&dir);
-                restored.map(|(restored, _)| {
+                let compared = restored.and_then(|(restored, plan)| {
+                    let files = Files::of(&storage, &hive, &plan)?;
+                    files.compare()?;
+                    Ok(restored)
+                });
+                compared.map(|restored| {
                     let drilled = Drilled {
                         point,
                         at: Timestamp::now(),
@@ -292,7 +298,20 @@ impl Restore {
         let dir = dir.map_err(|source| at(data_dir, source))?;
         let path = dir.join(DATABASE);
         let (restored, plan) = restore_checked(&self.storage, &self.hive, &self.target, &path)?;
-        let notes = notes_of_restore().into_iter().chain(plan.notes).collect();
+        let files = Files::of(&self.storage, &self.hive, &plan).and_then(|mut files| {
+            match self.place {
+                RestorePlace::InPlace => files.outputs(&dir)?,
+                RestorePlace::Directory(_) => files.all(&dir)?,
+            }
+            Ok(files)
+        });
+        // A store without its files is not what was asked for.
+        let files = files.inspect_err(|_| {
+            remove_database(&path);
+            Files::discard(&dir);
+        })?;
+        let notes = notes_of_restore().into_iter().chain(plan.notes);
+        let notes = notes.chain(files.notes).collect();
         let facts = facts(&restored, self.lost_up_to, true, notes);
         let config = Config {
             data_dir: dir.clone(),

@@ -12,7 +12,10 @@ use deia_archive::{ArchiveError, Plan, Restored, Storage, Survey, Target, plan, 
 use deia_ledger::store::Examined;
 use deia_model::{RestoredHive, Timestamp};
 
-use super::restored::{mark, settle};
+use super::{
+    put_back::Files,
+    restored::{mark, settle},
+};
 use crate::{
     HiveStartError,
     config::{Config, ConfigError, Layers},
@@ -48,6 +51,14 @@ pub enum RestoreError {
     /// The target is in use.
     #[error("{0} exists and is not empty; restore into a new directory")]
     NotEmpty(PathBuf),
+    /// The identities do not open the key files, or are none.
+    #[error("{}: {reason}", path.display())]
+    Identity {
+        /// The file of identities.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
     /// The restored store is not sound.
     #[error("the restored store is not sound: {0}")]
     Unsound(String),
@@ -72,6 +83,8 @@ pub struct OfflineRestore {
     pub to: PathBuf,
     /// True if the restored hive works at once, without a pause.
     pub go: bool,
+    /// File with the age identity that opens the key files.
+    pub identity: Option<PathBuf>,
 }
 
 /// Result of a restore.
@@ -85,6 +98,8 @@ pub struct RestoreReport {
     pub bytes: u64,
     /// Path of the new admin key.
     pub admin_key: PathBuf,
+    /// Names of the key files that were decrypted.
+    pub keys: Vec<String>,
 }
 
 /// Restores a data directory from an archive. Everything is verified before the directory can
@@ -105,24 +120,17 @@ pub async fn restore_offline(request: &OfflineRestore) -> Result<RestoreReport, 
     let mut builder = DirBuilder::new();
     let made = builder.recursive(true).mode(0o700).create(&to);
     made.map_err(target_error)?;
-    let (chosen, target) = (request.hive.clone(), request.target.clone());
-    let restoring = tokio::task::spawn_blocking(move || {
-        let hive = match chosen {
-            Some(hive) => hive,
-            None => the_only_hive(&*storage)?,
-        };
-        let restored = restore_checked(&storage, &hive, &target, &to.join(DATABASE));
-        restored.map(|(restored, plan)| (hive, restored, plan.notes))
-    });
+    let asked = request.clone();
+    let restoring = tokio::task::spawn_blocking(move || restore_all(&storage, &asked));
     let ended = restoring
         .await
         .map_err(|error| target_error(io::Error::other(error)))?;
-    let (hive, restored, found) = ended?;
+    let made = ended?;
+    let restored = made.restored;
     let dir = serde_json::to_string(&request.to).map_err(|error| target_error(error.into()))?;
     let config = Layers::default().set("data_dir", dir).load()?;
-    let mut notes = found;
+    let mut notes = made.notes;
     notes.extend(notes_of_restore());
-    notes.push("the audit trail, outputs in files and key files are not in the archive: copy them from the old data directory if it exists".to_owned());
     let facts = facts(&restored, None, !request.go, notes);
     let settled = settle_all(&config, &facts).await;
     if settled.is_err() {
@@ -131,11 +139,67 @@ pub async fn restore_offline(request: &OfflineRestore) -> Result<RestoreReport, 
     settled?;
     mark(&request.to, &facts).map_err(target_error)?;
     Ok(RestoreReport {
-        hive,
+        hive: made.hive,
+        keys: made.keys,
         bytes: u64::from(restored.pages) * u64::from(restored.page_bytes),
         restored: facts,
         admin_key: config.admin_key_path(),
     })
+}
+
+/// Everything that a restore has brought to a directory.
+struct Made {
+    hive: String,
+    restored: Restored,
+    keys: Vec<String>,
+    notes: Vec<String>,
+}
+
+/// Restores the store, its files and its keys to a new directory. Blocks.
+fn restore_all(storage: &Arc<dyn Storage>, request: &OfflineRestore) -> Result<Made, RestoreError> {
+    let hive = match &request.hive {
+        Some(hive) => hive.clone(),
+        None => the_only_hive(&**storage)?,
+    };
+    let path = request.to.join(DATABASE);
+    // Wrong identities are refused before anything is restored.
+    let planned = planned(storage, &hive, &request.target)?;
+    Files::of(storage, &hive, &planned)?.keys(request.identity.as_deref())?;
+    let (restored, plan) = restore_checked(storage, &hive, &request.target, &path)?;
+    let put_back = || {
+        let mut files = Files::of(storage, &hive, &plan)?;
+        let keys = files.keys(request.identity.as_deref())?;
+        files.all(&request.to)?;
+        keys.write(&request.to)
+            .map_err(|source| RestoreError::Target {
+                path: request.to.clone(),
+                source,
+            })?;
+        let mut notes = plan.notes;
+        notes.extend(files.notes);
+        notes.extend(keys.notes.iter().cloned());
+        Ok((keys.names(), notes))
+    };
+    match put_back() {
+        Ok((keys, notes)) => Ok(Made {
+            hive,
+            restored,
+            keys,
+            notes,
+        }),
+        Err(error) => {
+            // A store without its files is not what was asked for.
+            remove_database(&path);
+            Files::discard(&request.to);
+            Err(error)
+        }
+    }
+}
+
+fn planned(storage: &Arc<dyn Storage>, hive: &str, target: &Target) -> Result<Plan, RestoreError> {
+    let survey = Survey::of(&**storage, hive)?;
+    let planned = plan(&**storage, hive, &survey, target);
+    planned.map_err(|error| newest_good(error, &survey))
 }
 
 async fn settle_all(config: &Config, facts: &RestoredHive) -> Result<(), HiveStartError> {

@@ -1,6 +1,7 @@
 //! The thread that writes the archive, and the handle of it.
 
 mod cleaning;
+mod files;
 mod observed;
 mod points;
 mod turn;
@@ -21,9 +22,9 @@ use deia_model::{
 };
 use serde_json::json;
 
-use self::{cleaning::Cleaned, observed::Observed};
+use self::{cleaning::Cleaned, files::Files, observed::Observed};
 use super::state::Shared;
-use crate::{config::Settings, subsystem::Deps};
+use crate::{config::Settings, file_notes::FileNotes, settings::SettingsSource, subsystem::Deps};
 
 /// Pause after a first failure. Fixed: `recovery.alert_after` decides when it matters.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
@@ -43,6 +44,9 @@ struct Handle {
     settings: Settings,
     shared: Arc<Shared>,
     instance: String,
+    notes: FileNotes,
+    /// The source of the settings, for their file.
+    settings_source: Arc<dyn SettingsSource>,
     is_ending: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// The cleaning under way. It outlives a thread that died.
@@ -50,13 +54,23 @@ struct Handle {
 }
 
 impl Shipping {
-    pub(super) fn new(deps: &Deps, feed: Arc<LogFeed>, instance: String) -> Self {
+    pub(super) fn new(
+        deps: &Deps,
+        feed: Arc<LogFeed>,
+        instance: String,
+        settings_source: Arc<dyn SettingsSource>,
+    ) -> Self {
+        if deps.settings.get().recovery.mode != RecoveryMode::Off {
+            deps.file_notes.begin();
+        }
         Self(Arc::new(Handle {
             feed,
             ledger: deps.ledger.clone(),
             settings: deps.settings.clone(),
             shared: Arc::default(),
             instance,
+            notes: deps.file_notes.clone(),
+            settings_source,
             is_ending: AtomicBool::new(false),
             thread: Mutex::default(),
             cleaning: Mutex::default(),
@@ -152,6 +166,7 @@ struct Shipper {
     storage: Arc<dyn Storage>,
     log: Option<LogFile>,
     writer: Option<GenerationWriter>,
+    files: Files,
     /// The reason to begin a new generation, if there is one.
     reason: Option<String>,
     /// Losses of the feed that are known.
@@ -175,6 +190,7 @@ impl Shipper {
             storage,
             log: None,
             writer: None,
+            files: Files::default(),
             reason: None,
             losses,
             last_point_at: 0,
@@ -268,6 +284,7 @@ impl Shipper {
         }
         self.handle.feed().begin_again();
         self.writer = None;
+        self.files = Files::default();
         self.reason = Some(reason);
     }
 

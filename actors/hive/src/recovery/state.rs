@@ -70,6 +70,8 @@ pub(super) struct Inner {
     pub(super) archived_at: Option<Timestamp>,
     pub(super) points: Vec<Point>,
     pub(super) bytes: u64,
+    /// Number of files whose changes are not in the archive.
+    pub(super) files_waiting: u64,
     pub(super) counters: Counters,
     pub(super) requests: VecDeque<PointRequest>,
     pub(super) events: VecDeque<NewEvent>,
@@ -98,6 +100,7 @@ impl Default for Shared {
             archived_at: None,
             points: Vec::new(),
             bytes: 0,
+            files_waiting: 0,
             counters: Counters::default(),
             requests: VecDeque::new(),
             events: VecDeque::new(),

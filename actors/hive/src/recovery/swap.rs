@@ -10,7 +10,7 @@ use std::{
 use deia_model::{RestoredHive, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{offline::DATABASE, restored::mark};
+use super::{names::OUTPUTS, offline::DATABASE, restored::mark};
 
 /// Directory of a prepared store, below the data directory.
 const PREPARED: &str = "restore";
@@ -76,6 +76,7 @@ pub(crate) fn swap_in(data_dir: &Path) -> io::Result<Option<PathBuf>> {
     let ready: Ready = serde_json::from_slice(&fs::read(dir.join(READY))?)?;
     let aside = data_dir.join(&ready.aside);
     let current = data_dir.join(DATABASE);
+    swap_outputs(data_dir, &dir, &aside)?;
     if dir.join(DATABASE).exists() {
         // The database goes last: once it is there, all files here are new ones.
         if !aside.join(DATABASE).exists() {
@@ -103,6 +104,30 @@ pub(crate) fn swap_in(data_dir: &Path) -> io::Result<Option<PathBuf>> {
     Ok(Some(aside).filter(|aside| aside.exists()))
 }
 
+/// Puts prepared outputs in the place of the current ones, which are kept aside.
+fn swap_outputs(data_dir: &Path, prepared: &Path, aside: &Path) -> io::Result<()> {
+    let (new, current) = (prepared.join(OUTPUTS), data_dir.join(OUTPUTS));
+    if !new.exists() {
+        return Ok(());
+    }
+    let kept = aside.join(OUTPUTS);
+    if current.exists() && !kept.exists() {
+        make_private(aside)?;
+        fs::rename(&current, &kept)?;
+        sync(aside)?;
+    }
+    // A start that was interrupted here has made the directory again, and it is empty.
+    fs::rename(&new, &current)?;
+    sync(data_dir)
+}
+
+fn make_private(dir: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Moves the files of a database to a directory.
 fn put_aside(current: &Path, aside: &Path) -> io::Result<()> {
     let files = EXTENSIONS.iter().rev();
@@ -111,10 +136,7 @@ fn put_aside(current: &Path, aside: &Path) -> io::Result<()> {
     if found.is_empty() {
         return Ok(());
     }
-    match DirBuilder::new().mode(0o700).create(aside) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
+    make_private(aside)?;
     for path in found {
         fs::rename(&path, aside.join(path.file_name().unwrap_or_default()))?;
     }
@@ -173,6 +195,40 @@ mod tests {
         assert_eq!(crate::recovery::restored(data), Some(facts()));
         assert!(!dir.exists());
         assert_eq!(swap_in(data).unwrap(), None);
+    }
+
+    #[test]
+    fn prepared_outputs_take_the_place_of_the_current_ones() {
+        for moved in 0..=3 {
+            let data = tempfile::tempdir().unwrap();
+            let data = data.path();
+            write(&data.join("deia.db"), "old");
+            fs::create_dir(data.join(OUTPUTS)).unwrap();
+            write(&data.join("outputs/a"), "old");
+            let dir = prepare(data).unwrap();
+            write(&dir.join("deia.db"), "new");
+            fs::create_dir(dir.join(OUTPUTS)).unwrap();
+            write(&dir.join("outputs/a"), "new");
+            set_ready(data, &facts()).unwrap();
+            let ready: Ready = serde_json::from_str(&read(dir.join(READY))).unwrap();
+            let aside = data.join(&ready.aside);
+            let steps: [&dyn Fn(); 3] = [
+                &|| fs::create_dir(&aside).unwrap(),
+                // A start makes the directory again.
+                &|| {
+                    fs::rename(data.join(OUTPUTS), aside.join(OUTPUTS)).unwrap();
+                    fs::create_dir(data.join(OUTPUTS)).unwrap();
+                },
+                &|| fs::rename(dir.join(OUTPUTS), data.join(OUTPUTS)).unwrap(),
+            ];
+            for step in &steps[..moved] {
+                step();
+            }
+            swap_in(data).unwrap();
+            assert_eq!(read(data.join("outputs/a")), "new", "{moved}");
+            assert_eq!(read(aside.join("outputs/a")), "old", "{moved}");
+            assert_eq!(read(data.join("deia.db")), "new", "{moved}");
+        }
     }
 
     #[test]

@@ -78,6 +78,11 @@ impl Resolved {
         &self.config
     }
 
+    /// Returns the source that the settings are read from.
+    pub(crate) fn source(&self) -> Arc<dyn SettingsSource> {
+        self.source.clone()
+    }
+
     /// Makes them again from the same layers, for a store that was replaced meanwhile.
     ///
     /// # Errors

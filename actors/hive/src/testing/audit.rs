@@ -33,6 +33,7 @@ impl IndexedTrail {
             keys: vec![key],
             hook: no_hook,
             take_over: true,
+            on_change: deia_trail::OnChange::default(),
         };
         let beginning = Beginning {
             origin: ORIGIN,

@@ -27,7 +27,8 @@ pub(super) fn status() -> Value {
         "archive_was_ahead": true, "archive_ahead_point": POINT,
         "points": 144, "newest_point": point(),
         "archive_bytes": 73_400_320, "verified_at": "2026-11-20T09:00:03.300Z",
-        "restore_seconds": 3.2, "not_included": ["key files"], "encrypted": false,
+        "restore_seconds": 3.2, "not_included": ["admin.key"], "encrypted": false,
+        "key_files": "encrypted", "files_waiting": 0,
         "previous_shutdown": {
             "clean": false, "last_event_at": "2026-11-20T06:12:00.000Z", "down_seconds": 42,
             "crash_report": "/var/lib/deia/crash-report.previous.txt",

@@ -57,7 +57,7 @@ impl Trail {
     pub fn begin(options: TrailOptions, beginning: &Beginning<'_>) -> Result<Self, TrailError> {
         let origin = beginning.origin;
         let name = KeyName::new(origin).ok_or_else(|| TrailError::Origin(origin.to_owned()))?;
-        let mut dirty = Dirty::new(options.dir.clone());
+        let mut dirty = Dirty::new(options.dir.clone(), options.on_change.clone());
         dirty.make_dir_of(&options.dir.join("checkpoint"))?;
         let private = options.dir.join("private");
         let opened = Opened {
@@ -153,7 +153,7 @@ impl Opened {
             pseudonyms: reader.pseudonyms()?,
             edge,
             reader,
-            dirty: Dirty::new(options.dir.clone()),
+            dirty: Dirty::new(options.dir.clone(), options.on_change.clone()),
         };
         if options.take_over {
             found.take_over()?;

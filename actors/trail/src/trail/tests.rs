@@ -45,6 +45,7 @@ fn options(dir: &Path, keys: &[SigningKey], hook: Hook) -> TrailOptions {
         keys: keys.iter().map(|key| key.named(&name).unwrap()).collect(),
         hook,
         take_over: true,
+        on_change: crate::OnChange::default(),
     }
 }
 

@@ -664,6 +664,7 @@ fn numbers_begin_behind_the_first_entry_of_a_log_that_follows_another() {
         keys: vec![again(&key)],
         hook: |_| (),
         take_over: true,
+        on_change: deia_trail::OnChange::default(),
     };
     let rows: EventRows = [&first].into_iter().collect();
     let first = rows.iter().next().unwrap();

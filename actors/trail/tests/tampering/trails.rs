@@ -133,6 +133,7 @@ pub(crate) fn begin(dir: &Path, key: &SigningKey) -> Trail {
         keys: vec![again(key)],
         hook: |_| (),
         take_over: true,
+        on_change: deia_trail::OnChange::default(),
     };
     let beginning = Beginning {
         origin: ORIGIN,

@@ -55,7 +55,12 @@ fn prune_and_compare(shelf: &Shelf, truth: &mut Vec<(String, State)>, at: usize)
 fn compare(shelf: &Shelf, truth: &[(String, State)]) {
     for (id, state) in truth {
         let found = shelf.of_point(id).unwrap();
-        assert!(found == *state, "{id}: {:?} {:?}", found.keys(), state.keys());
+        assert!(
+            found == *state,
+            "{id}: {:?} {:?}",
+            found.keys(),
+            state.keys()
+        );
     }
     let verified = verify(&*shelf.store.storage, HIVE).unwrap();
     assert_eq!(verified.faults, []);
@@ -63,7 +68,13 @@ fn compare(shelf: &Shelf, truth: &[(String, State)]) {
 
 fn run(steps: Vec<Step>) {
     const NAMES: [&str; 7] = [
-        "o/a", "o/1/1", "o/1/2", "o/1/1.removed", "o/2/1", "o/headed", "o/b",
+        "o/a",
+        "o/1/1",
+        "o/1/2",
+        "o/1/1.removed",
+        "o/2/1",
+        "o/headed",
+        "o/b",
     ];
     let mut shelf = Shelf::new(32_768);
     let mut truth = vec![(shelf.point(), shelf.state())];

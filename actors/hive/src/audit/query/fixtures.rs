@@ -55,6 +55,7 @@ impl Sample {
             keys: vec![key],
             hook: no_hook,
             take_over: true,
+            on_change: deia_trail::OnChange::default(),
         };
         let beginning = Beginning {
             origin,

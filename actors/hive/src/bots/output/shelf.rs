@@ -21,6 +21,7 @@ use std::{
     time::SystemTime,
 };
 
+use deia_archive::Change;
 use deia_ledger::metrics::Counter;
 use deia_model::TaskId;
 
@@ -28,7 +29,8 @@ use self::{
     oldest::{Old, Oldest},
     tombstone::{SyncDirectory, sync_directory, tombstone},
 };
-use super::{attempts_in, tasks_in};
+use super::{OUTPUTS, attempts_in, tasks_in};
+use crate::file_notes::FileNotes;
 
 /// Mode of the file of a success, and of any other. Fact: chmod(2): outputs are for the
 /// owner of the hive alone.
@@ -40,6 +42,7 @@ const OF_OTHERS: u32 = 0o600;
 /// All stored outputs.
 pub(super) struct Shelf {
     directory: PathBuf,
+    notes: FileNotes,
     books: Mutex<Books>,
     bytes: Counter,
     removed: Counter,
@@ -71,13 +74,14 @@ struct Books {
 
 impl Shelf {
     /// Opens the outputs of that directory, none of which is counted yet.
-    pub(super) fn new(directory: PathBuf) -> Self {
+    pub(super) fn new(directory: PathBuf, notes: FileNotes) -> Self {
         let books = Books {
             counted: Some(HashSet::new()),
             ..Books::default()
         };
         Self {
             directory,
+            notes,
             books: Mutex::new(books),
             bytes: Counter::default(),
             removed: Counter::default(),
@@ -141,9 +145,26 @@ impl Shelf {
         let path = self.path((task, attempt));
         let length = path.metadata().map_or(0, |file| file.len());
         remove_if_there(&path)?;
+        self.note_changed((task, attempt), Change::Rewritten);
         books.bytes = books.bytes.saturating_sub(length);
         self.show(&books);
-        remove_if_there(&tombstone(&path))
+        remove_if_there(&tombstone(&path))?;
+        self.note_tombstone((task, attempt));
+        Ok(())
+    }
+
+    /// Notes that the file of an attempt changed, for the archive.
+    pub(super) fn note_changed(&self, (task, attempt): AttemptOf, change: Change) {
+        let name = format!("{OUTPUTS}/{task}/{attempt}");
+        self.notes.changed(name, change);
+    }
+
+    /// Notes that the sign of a removed output came or went, for the archive.
+    fn note_tombstone(&self, (task, attempt): AttemptOf) {
+        let name = tombstone(Path::new(&format!("{OUTPUTS}/{task}/{attempt}")));
+        if let Some(name) = name.to_str() {
+            self.notes.changed(name, Change::Rewritten);
+        }
     }
 
     /// Takes an output whose attempt is over, and for which so many bytes were claimed.
@@ -173,6 +194,8 @@ impl Shelf {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
+        self.notes
+            .changed(format!("{OUTPUTS}/{task}"), Change::Rewritten);
         books.bytes = books.bytes.saturating_sub(length);
         self.show(&books);
         Ok(())

@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use deia_archive::Change;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{Grown, OutputLimits, Outputs, Running, shelf::mark_ended};
@@ -129,6 +130,7 @@ impl OutputSpool {
                 if durable {
                     file.sync_data()?;
                 }
+                outputs.note_changed(&running, Change::Grown);
                 Ok(())
             }));
         } else {
@@ -154,6 +156,7 @@ impl OutputSpool {
             if durable {
                 sync(&file, &path)?;
             }
+            outputs.note_changed(&running, Change::Rewritten);
             let mut kept = running.lock();
             kept.file = Some(Arc::new(file));
             kept.memory = Vec::new();
@@ -243,9 +246,11 @@ impl OutputSpool {
         }
         let path = self.path();
         let file = self.running.lock().file.clone();
+        let (running, outputs) = (Arc::clone(&self.running), self.outputs.clone());
         let synced = spawn_blocking(move || match file {
             Some(file) => {
                 mark_ended(&file, is_success)?;
+                outputs.note_changed(&running, Change::Grown);
                 sync(&file, &path)
             }
             None => Err(io::Error::other("the file is closed")),
@@ -345,6 +350,7 @@ fn write_whole(outputs: &Outputs, running: &Running) -> Result<(), SpoolError> {
     let bytes = running.lock().memory.clone();
     let file = create(outputs, running, bytes.len() as u64)?;
     file.write_all_at(&bytes, 0)?;
+    outputs.note_changed(running, Change::Rewritten);
     running.lock().file = Some(Arc::new(file));
     Ok(())
 }

@@ -94,7 +94,11 @@ impl Shipper {
             // The caller may have gone away; the point exists.
             let _ = made.send(());
         }
-        self.wants_cleaning |= request.kind == PointKind::Automatic;
+        let is_automatic = request.kind == PointKind::Automatic;
+        self.wants_cleaning |= is_automatic;
+        if is_automatic {
+            self.look_at_own();
+        }
     }
 
     /// Keeps a request for the next turn. An automatic point is asked for again anyway.

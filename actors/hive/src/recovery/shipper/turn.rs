@@ -70,7 +70,8 @@ impl Shipper {
         let writer = self.writer.as_ref();
         let copies = writer.is_some_and(GenerationWriter::has_more_to_copy);
         let bundles = self.bundle_upto.is_some();
-        if !copies && !bundles && !self.is_ending() {
+        let has_files = self.files.has_more();
+        if !copies && !bundles && !has_files && !self.is_ending() {
             let now = feed.wait(feed.look().shipped, LOOK_EVERY);
             if now.committed != now.shipped {
                 let settings = self.handle.0.settings.get();
@@ -210,7 +211,7 @@ impl Shipper {
         Ok(())
     }
 
-    fn needs(&self) -> Needs {
+    pub(super) fn needs(&self) -> Needs {
         let settings = self.handle.0.settings.get();
         let piece = settings.recovery.piece_max_bytes.as_u64();
         Needs {
@@ -253,13 +254,18 @@ impl Shipper {
     /// of this generation may be written then.
     pub(super) fn ship(&mut self) -> Result<(), ArchiveError> {
         let feed = self.handle.feed().clone();
-        let Some(writer) = &mut self.writer else {
+        if self.writer.is_none() {
             return Ok(());
-        };
+        }
         let now = feed.look();
         if now.losses != self.losses || !now.is_known {
             return Err(lost());
         }
+        // The files of these commits, and maybe of later ones.
+        self.ship_files()?;
+        let Some(writer) = &mut self.writer else {
+            return Ok(());
+        };
         let Some(end) = now.committed.filter(|_| now.committed != now.shipped) else {
             return Ok(());
         };

@@ -5,6 +5,8 @@ use std::{
     io,
 };
 
+use deia_archive::Change;
+
 use super::{
     super::{attempts_in, tasks_in},
     AttemptOf, Books, Demand, Shelf,
@@ -99,6 +101,7 @@ impl Shelf {
             };
             match removed {
                 Ok(()) => {
+                    self.note_changed(of, Change::Rewritten);
                     self.removed.add(1);
                     let (task, attempt) = of;
                     tracing::debug!(%task, attempt, bytes = length, "an output was removed for the limit");
@@ -148,6 +151,7 @@ mod tests {
     use deia_model::TaskId;
 
     use super::*;
+    use crate::file_notes::FileNotes;
 
     /// A shelf with an output of 10 bytes of each of these tasks, and the syncs of directories, with
     /// the files that were there then.
@@ -160,7 +164,7 @@ mod tests {
         }
         let syncs = Arc::new(Mutex::new(Vec::new()));
         let noted = syncs.clone();
-        let mut shelf = Shelf::new(dir.path().to_owned());
+        let mut shelf = Shelf::new(dir.path().to_owned(), FileNotes::default());
         shelf.sync = Box::new(move |path| {
             let files = fs::read_dir(path)?.map(|file| file.unwrap().file_name());
             let mut files: Vec<_> = files.map(|it| it.into_string().unwrap()).collect();

@@ -40,7 +40,9 @@ impl Shelf {
             .create(true)
             .truncate(true)
             .mode(OF_OTHERS);
-        options.open(tombstone(&self.path(of))).map(drop)
+        options.open(tombstone(&self.path(of)))?;
+        self.note_tombstone(of);
+        Ok(())
     }
 
     /// Puts the signs of a task on disk: they have no content, so their directory is all.
