@@ -30,7 +30,7 @@ pub use self::{
     log::{FRAME_HEADER_BYTES, LogFile, LogHeader},
     part::{Commit, PartHeader},
     point::{Point, PointKind},
-    restore::{Plan, Restored, Target, plan, restore},
+    restore::{Edge, EventRef, Extent, Moment, Plan, Restored, Target, plan, restore},
     retention::prune,
     snapshot::Snapshot,
     storage::{Directory, Item, Storage, open},

@@ -6,15 +6,21 @@
 //! nothing: the log waits, and the next thread continues where the archive ends.
 
 mod api;
+mod checked;
+mod drills;
 mod job;
 mod keeper;
 mod known;
 mod metrics;
 mod offline;
+mod report;
+mod restore_job;
 mod restored;
+mod restoring;
 mod schedule;
 mod shipper;
 mod state;
+mod status;
 mod swap;
 #[cfg(test)]
 mod tests;
@@ -26,12 +32,14 @@ use deia_supervision::{StartError, child};
 
 pub(crate) use self::api::WEBHOOKS;
 pub use self::{
-    api::{RecoveryApi, RestorePlace},
+    api::RecoveryApi,
     offline::{OfflineRestore, RestoreError, RestoreReport, restore_offline},
+    restoring::{RestorePlace, RestoreRequest},
 };
 use self::{keeper::Keeper, shipper::Shipping};
 pub(crate) use self::{
     restored::restored,
+    status::ArchiveHealth,
     swap::{swap_in, waits as restore_waits},
 };
 use crate::{

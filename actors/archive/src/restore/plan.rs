@@ -1,38 +1,20 @@
-//! The search for the snapshot and the commit that a restore ends with.
+//! The plan of a restore: the snapshot, and the commit that it ends with.
 
 use data_encoding::HEXLOWER;
 
+use super::{
+    search::{Found, Searched, newest, search},
+    target::{self, Extent, Moment, Target},
+};
 use crate::{
-    ArchiveError, Point, document,
+    ArchiveError, Point,
     layout::Keys,
     lineage,
     part::{self, Commit},
     snapshot::Snapshot,
     storage::Storage,
-    survey::{Generation, Survey, headers},
+    survey::{Generation, Survey},
 };
-
-/// A moment to restore to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The newest commit in the archive.
-    Newest,
-    /// A restore point.
-    Point(String),
-    /// The newest commit at this time, in milliseconds since 1970.
-    At(i64),
-    /// The newest commit at this time in the generation of a restore point, from the point on.
-    After {
-        /// The point.
-        point: String,
-        /// The time, in milliseconds since 1970.
-        at: i64,
-    },
-    /// The commit that recorded this event.
-    Event(u64),
-    /// The newest commit before this event.
-    BeforeEvent(u64),
-}
 
 /// A restore that can be made.
 #[derive(Clone, Debug)]
@@ -57,64 +39,105 @@ pub struct Plan {
     pub(crate) hive: String,
 }
 
-/// A commit that was found, and its place.
-struct Found {
-    part: u64,
-    frame: Option<u32>,
-    commit: Commit,
-    is_known: bool,
-    timeline: u64,
-}
-
 /// Finds the snapshot and the commit for a target.
 ///
 /// # Errors
-/// [`ArchiveError::NoSuchPoint`]: nothing in the archive fits. [`ArchiveError::Damaged`] or
-/// [`ArchiveError::Missing`]: an object that decides is not sound.
+/// [`ArchiveError::NoSuchPoint`] or [`ArchiveError::Outside`]: nothing in the archive fits.
+/// [`ArchiveError::Damaged`] or [`ArchiveError::Missing`]: an object that decides is not sound.
 pub fn plan(
     storage: &dyn Storage,
     hive: &str,
     survey: &Survey,
     target: &Target,
 ) -> Result<Plan, ArchiveError> {
-    match target {
+    let moment = match target {
         Target::Point(id) => return of_point(storage, hive, survey, id),
-        Target::After { point, at } => return after_point(storage, hive, survey, (point, *at)),
-        _ => {}
-    }
-    let mut notes = Vec::new();
+        Target::After { point, moment } => {
+            return after_point(storage, hive, survey, (point, *moment));
+        }
+        Target::Newest => None,
+        Target::Moment(moment) => Some(*moment),
+    };
+    let timeline = match moment {
+        Some(Moment::Event(_) | Moment::BeforeEvent(_)) => {
+            target::newest_timeline(storage, survey)?
+        }
+        _ => 1,
+    };
+    let (mut notes, mut others) = (Vec::new(), Vec::new());
     for (index, generation) in survey.generations.iter().enumerate().rev() {
         lineage::check(storage, hive, survey, index)?;
         let first = generation.snapshots.first();
-        let found = match first {
-            Some(first) => search(storage, generation, first.exact_after, target)?,
-            None => None,
-        };
-        let Some(found) = found else {
-            // The moment may be one that only the lost snapshot has.
-            if let Some(fault) = lineage::lost_snapshot(storage, hive, survey, generation)? {
-                return Err(ArchiveError::damaged(fault.place, fault.reason));
+        let searched = match (first, moment) {
+            (Some(first), Some(moment)) => {
+                search(storage, generation, first.exact_after, moment, timeline)?
             }
-            if first.is_none() {
-                notes.push(format!(
-                    "{} has no complete snapshot: its commits cannot be restored",
-                    generation.id
-                ));
-            }
-            continue;
+            (Some(first), None) => newest(storage, generation, first.exact_after)?.into(),
+            (None, _) => Searched::Nothing,
         };
-        if *target == Target::Newest {
+        let found = match searched {
+            Searched::Found(found) => found,
+            Searched::OtherHistory(other) => {
+                others.push(other);
+                continue;
+            }
+            Searched::Nothing => {
+                // The moment may be one that only the lost snapshot has.
+                if let Some(fault) = lineage::lost_snapshot(storage, hive, survey, generation)? {
+                    return Err(ArchiveError::damaged(fault.place, fault.reason));
+                }
+                if first.is_none() {
+                    notes.push(format!(
+                        "{} has no complete snapshot: its commits cannot be restored",
+                        generation.id
+                    ));
+                }
+                continue;
+            }
+        };
+        if moment.is_none() {
             has_the_end(storage, hive, survey, generation, found.part)?;
         }
         return planned(hive, generation, found, notes);
     }
-    let reason = match (target, survey.generations.is_empty()) {
-        (_, true) => format!("the archive has no generation of {hive}"),
-        (Target::Newest, _) => "the archive has no complete snapshot".to_owned(),
-        (Target::At(_), _) => "the archive does not reach back to that time".to_owned(),
-        _ => "the archive has no such event, or does not reach back to it".to_owned(),
+    let Some(moment) = moment.filter(|_| !survey.generations.is_empty()) else {
+        return Err(ArchiveError::NoSuchPoint(
+            match survey.generations.is_empty() {
+                true => format!("the archive has no generation of {hive}"),
+                false => "the archive has no complete snapshot".to_owned(),
+            },
+        ));
     };
-    Err(ArchiveError::NoSuchPoint(reason))
+    Err(outside(storage, survey, moment, (timeline, &others)))
+}
+
+/// Returns the error for a moment that no generation has, with those that can be restored.
+fn outside(
+    storage: &dyn Storage,
+    survey: &Survey,
+    moment: Moment,
+    (timeline, others): (u64, &[u64]),
+) -> ArchiveError {
+    let reason = match moment {
+        Moment::At(_) => "the archive does not reach back to that time".to_owned(),
+        Moment::Event(event) | Moment::BeforeEvent(event) => {
+            let wanted = event.timeline.unwrap_or(timeline);
+            let seq = event.seq;
+            match others.first() {
+                Some(other) => format!(
+                    "the archive has event {other}.{seq}, which is of another history than {wanted}.{seq}; name the history before the dot"
+                ),
+                None => format!(
+                    "the archive does not have event {wanted}.{seq}, or does not reach back to it"
+                ),
+            }
+        }
+    };
+    // The extent only explains: an object that cannot be read is no news here.
+    ArchiveError::Outside {
+        reason,
+        extent: Extent::of(storage, survey).ok().flatten(),
+    }
 }
 
 fn planned(
@@ -194,17 +217,28 @@ fn after_point(
     storage: &dyn Storage,
     hive: &str,
     survey: &Survey,
-    (id, at): (&str, i64),
+    (id, moment): (&str, Moment),
 ) -> Result<Plan, ArchiveError> {
     let (point, generation) = point_in(storage, hive, survey, id)?;
-    if at < point.at {
+    let is_before = match moment {
+        Moment::At(at) => at < point.at,
+        Moment::Event(event) => event.seq < point.seq,
+        Moment::BeforeEvent(event) => event.seq <= point.seq,
+    };
+    if is_before {
         let reason = format!("the moment is before the restore point {id}");
-        return Err(ArchiveError::NoSuchPoint(reason));
+        let extent = Extent::of(storage, survey).ok().flatten();
+        return Err(ArchiveError::Outside { reason, extent });
     }
-    match search(storage, generation, point.part, &Target::At(at))? {
-        Some(found) => planned(hive, generation, found, Vec::new()),
-        None => of_point(storage, hive, survey, id),
-    }
+    let others = match search(storage, generation, point.part, moment, point.timeline)? {
+        Searched::Found(found) => return planned(hive, generation, found, Vec::new()),
+        Searched::Nothing if matches!(moment, Moment::At(_)) => {
+            return of_point(storage, hive, survey, id);
+        }
+        Searched::Nothing => Vec::new(),
+        Searched::OtherHistory(other) => vec![other],
+    };
+    Err(outside(storage, survey, moment, (point.timeline, &others)))
 }
 
 fn of_point(
@@ -249,143 +283,6 @@ fn snapshot_for(
             generation.id
         ))
     })
-}
-
-/// Searches a generation for the commit of a target, from the end of part `exact` on.
-fn search(
-    storage: &dyn Storage,
-    generation: &Generation,
-    exact: u64,
-    target: &Target,
-) -> Result<Option<Found>, ArchiveError> {
-    match *target {
-        Target::Newest => newest(storage, generation, exact),
-        Target::At(at) => at_time(storage, generation, exact, at),
-        Target::Event(seq) => by_event(storage, generation, exact, seq, false),
-        Target::BeforeEvent(seq) => by_event(storage, generation, exact, seq, true),
-        Target::Point(_) | Target::After { .. } => Ok(None),
-    }
-}
-
-/// Searches the newest commit that is not later than `at`. A clock that was set makes later
-/// commits earlier ones: their order is that of the log.
-fn at_time(
-    storage: &dyn Storage,
-    generation: &Generation,
-    exact: u64,
-    at: i64,
-) -> Result<Option<Found>, ArchiveError> {
-    let objects = generation.parts.iter().rev();
-    for object in objects.filter(|(numbers, _)| numbers.1 >= exact) {
-        let all = headers(storage, &generation.id, object)?;
-        let after = all.iter().rev().map(|(header, _)| header);
-        for header in after.filter(|header| header.number >= exact) {
-            if header.last.at <= at && header.ends_commit && header.ends_known {
-                return Ok(Some(whole(header)));
-            }
-            if header.number == exact || header.earliest_at > at {
-                continue;
-            }
-            let part = open(storage, &object.1.key, header.number)?;
-            let commits = part.map_or_else(Vec::new, |part| part.commits);
-            if let Some(commit) = commits.iter().rev().find(|it| it.at <= at) {
-                return Ok(Some(partly(header, *commit)));
-            }
-        }
-    }
-    Ok(None)
-}
-
-/// Searches the commit that recorded an event, or the last one before that.
-fn by_event(
-    storage: &dyn Storage,
-    generation: &Generation,
-    exact: u64,
-    seq: u64,
-    is_before: bool,
-) -> Result<Option<Found>, ArchiveError> {
-    let mut found = None;
-    let objects = generation.parts.iter();
-    for object in objects.filter(|(numbers, _)| numbers.1 >= exact) {
-        let all = headers(storage, &generation.id, object)?;
-        for (header, _) in all.iter().filter(|(header, _)| header.number >= exact) {
-            if header.number == exact {
-                let last = header.last.seq;
-                if last > seq || is_before && last == seq {
-                    return Ok(None);
-                }
-                found = Some(whole(header));
-                if !is_before && last == seq {
-                    return Ok(found);
-                }
-            } else if header.last.seq >= seq {
-                let part = open(storage, &object.1.key, header.number)?;
-                let commits = part.map_or_else(Vec::new, |part| part.commits);
-                let commit = match is_before {
-                    true => commits.iter().rev().find(|it| it.seq < seq),
-                    false => commits.iter().find(|it| it.seq >= seq),
-                };
-                return Ok(commit.map(|it| partly(header, *it)).or(found));
-            } else if header.ends_commit && header.ends_known {
-                found = Some(whole(header));
-            } else if found.as_ref().is_some_and(|it| it.commit != header.last) {
-                // Another transaction begins in the part, after this commit.
-                found = Some(partly(header, header.last));
-            }
-        }
-    }
-    // The event is newer than the archive.
-    Ok(None)
-}
-
-fn newest(
-    storage: &dyn Storage,
-    generation: &Generation,
-    exact: u64,
-) -> Result<Option<Found>, ArchiveError> {
-    for object in generation.parts.iter().rev() {
-        let all = headers(storage, &generation.id, object)?;
-        for (header, _) in all.iter().rev() {
-            let found = match header.ends_commit {
-                true => Some(whole(header)),
-                false => open(storage, &object.1.key, header.number)?
-                    .and_then(|part| part.commits.last().copied())
-                    .map(|commit| partly(header, commit)),
-            };
-            if let Some(found) = found {
-                return Ok((header.number >= exact).then_some(found));
-            }
-        }
-    }
-    Ok(None)
-}
-
-fn whole(header: &crate::PartHeader) -> Found {
-    Found {
-        part: header.number,
-        frame: None,
-        commit: header.last,
-        is_known: header.ends_known,
-        timeline: header.timeline,
-    }
-}
-
-fn partly(header: &crate::PartHeader, commit: Commit) -> Found {
-    Found {
-        frame: Some(commit.frame),
-        commit,
-        is_known: true,
-        ..whole(header)
-    }
-}
-
-/// Reads a part of an object.
-fn open(storage: &dyn Storage, key: &str, number: u64) -> Result<Option<part::Part>, ArchiveError> {
-    let bytes = document::get(storage, key)?;
-    let place = storage.address(key);
-    let sealed = part::split(&bytes, &place)?;
-    let sealed = sealed.into_iter().find(|it| it.header.number == number);
-    sealed.map(part::Sealed::open).transpose()
 }
 
 impl Plan {
