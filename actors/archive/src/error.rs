@@ -72,8 +72,7 @@ pub enum ArchiveError {
 }
 
 fn between(extent: Option<&Extent>) -> String {
-    let words =
-        |extent: &Extent| format!("; it has events {} to {}", extent.oldest, extent.newest);
+    let words = |extent: &Extent| format!("; it has events {} to {}", extent.oldest, extent.newest);
     extent.map_or_else(String::new, words)
 }
 

@@ -115,9 +115,9 @@ pub use queue::{
 };
 pub use recovery::{
     AccessKind, ArchiveFault, ComparedWith, EventNumber, InvalidEventNumber, LostWork, NewRestore,
-    PreviousShutdown, RecoveryFailure, RecoveryJob, RecoveryJobKind, RecoveryJobState, RecoveryMode,
-    RecoveryState, RecoveryStatus, RepeatedEffects, ReplacedStore, RestoreMoment, RestorePoint,
-    RestorePointKind, RestoreReport, RestoredHive, ValidAgain,
+    PreviousShutdown, RecoveryFailure, RecoveryJob, RecoveryJobKind, RecoveryJobState,
+    RecoveryMode, RecoveryState, RecoveryStatus, RepeatedEffects, ReplacedStore, RestoreMoment,
+    RestorePoint, RestorePointKind, RestoreReport, RestoredHive, ValidAgain,
 };
 pub use result::TaskResult;
 pub use role::{Permission, Role};

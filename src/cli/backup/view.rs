@@ -83,10 +83,14 @@ fn proof(status: &RecoveryStatus, look: &Look) -> Cell {
         return Cell::new(format!("failed {at}: {}", failed.reason), Tone::Bad);
     }
     let estimate = status.restore_estimate_seconds;
-    let estimate = estimate.map_or_else(String::new, |it| format!("; one now would take {it:.1} s"));
+    let estimate =
+        estimate.map_or_else(String::new, |it| format!("; one now would take {it:.1} s"));
     match (status.verified_at, status.drill_every_seconds) {
         (Some(at), _) => format!("{}{estimate}", format::when(at, look.now)).into(),
-        (None, 0) => Cell::new("none: drills are off (recovery.drill_every)", Tone::Attention),
+        (None, 0) => Cell::new(
+            "none: drills are off (recovery.drill_every)",
+            Tone::Attention,
+        ),
         (None, _) => "none yet".into(),
     }
 }

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use actix_web::http::StatusCode;
 use deia_client::RestorePointId;
 use deia_hive::{RestorePlace, RestoreRequest};
-use deia_model::{
-    NewRestore, Page, PointId, RecoveryJob, RecoveryStatus, RestorePoint, Violation,
-};
+use deia_model::{NewRestore, Page, PointId, RecoveryJob, RecoveryStatus, RestorePoint, Violation};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -109,7 +107,7 @@ describe! { restore:
 }
 pub(crate) async fn restore(mut call: RequestCtx) -> Answer {
     let asked: NewRestore = call.body().await?;
-    let point = match call.path_param("id").as_str() {
+    let point = match &*call.path_param("id") {
         NEWEST => None,
         _ => Some(call.id("restore point")?),
     };

@@ -96,8 +96,7 @@ fn check_report(report: &Value, compared_with: &str, waited: &str) {
     assert_eq!(report["repeats"]["tasks"], json!([waited]), "{report}");
     let again = report["valid_again"].as_array().unwrap();
     let has = |kind: &str, user: &str, change: &str| {
-        let fits =
-            |it: &&Value| it["kind"] == kind && it["user"] == user && it["change"] == change;
+        let fits = |it: &&Value| it["kind"] == kind && it["user"] == user && it["change"] == change;
         again.iter().any(|it| fits(&it))
     };
     assert!(has("key", "eve", "was revoked"), "{report}");
@@ -158,5 +157,8 @@ async fn report_names_lost_work_repeated_effects_and_access_that_is_valid_again(
     let plain = json!({"to": "/nowhere/at/all", "event": lost});
     let refused = app.post(NEWEST, &plain).await.is(422);
     let text = refused.body.to_string();
-    assert!(text.contains("of another history") || text.contains("does not have event 2."), "{text}");
+    assert!(
+        text.contains("of another history") || text.contains("does not have event 2."),
+        "{text}"
+    );
 }

@@ -108,7 +108,12 @@ async fn moments_that_the_archive_does_not_have_are_refused_with_those_that_it_h
     let tomorrow = Timestamp::from_millis(Timestamp::now().as_millis() + 86_400_000);
     let reach = "the archive can restore from event 1.";
     for (path, moment, pointers, words) in [
-        (newest, json!({"at": "2001-01-01T00:00:00Z"}), vec!["/at"], reach),
+        (
+            newest,
+            json!({"at": "2001-01-01T00:00:00Z"}),
+            vec!["/at"],
+            reach,
+        ),
         (newest, json!({"at": tomorrow}), vec!["/at"], "future"),
         (newest, json!({"event": "999999"}), vec!["/event"], reach),
         (
@@ -117,8 +122,18 @@ async fn moments_that_the_archive_does_not_have_are_refused_with_those_that_it_h
             vec!["/before_event"],
             "of another history",
         ),
-        (newest, json!({"task": unknown}), vec!["/task"], "name an event or a time"),
-        (newest, json!({"event": "0"}), vec!["/event"], "number of an event"),
+        (
+            newest,
+            json!({"task": unknown}),
+            vec!["/task"],
+            "name an event or a time",
+        ),
+        (
+            newest,
+            json!({"event": "0"}),
+            vec!["/event"],
+            "number of an event",
+        ),
         (
             &of_point,
             json!({"event": three.seqs[0].to_string(), "to": "/tmp/x"}),
@@ -151,12 +166,16 @@ async fn moments_that_the_archive_does_not_have_are_refused_with_those_that_it_h
     )
     .await
     .is(404);
+    let other = format!("2.{seq}");
     for (options, words) in [
         (vec!["--event", "999999"], reach),
         (vec!["--at", "2001-01-01T00:00:00Z"], reach),
-        (vec!["--event", "2.1"], "of another history"),
+        (vec!["--event", &other], "of another history"),
         (vec!["--before-task", &unknown], "name an event or a time"),
-        (vec!["--event", "1", "--at", "2001-01-01T00:00:00Z"], "cannot be used with"),
+        (
+            vec!["--event", "1", "--at", "2001-01-01T00:00:00Z"],
+            "cannot be used with",
+        ),
     ] {
         let refused = three.archived.restore("refused", &options);
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();

@@ -178,4 +178,3 @@ fn open(storage: &dyn Storage, key: &str, number: u64) -> Result<Option<part::Pa
     let sealed = sealed.into_iter().find(|it| it.header.number == number);
     sealed.map(part::Sealed::open).transpose()
 }
-

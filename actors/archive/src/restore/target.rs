@@ -140,10 +140,7 @@ fn first_commit(
 }
 
 /// Returns the newest history of an archive, by the newest part that is sound; 1 if it has no log.
-pub(super) fn newest_timeline(
-    storage: &dyn Storage,
-    survey: &Survey,
-) -> Result<u64, ArchiveError> {
+pub(super) fn newest_timeline(storage: &dyn Storage, survey: &Survey) -> Result<u64, ArchiveError> {
     for generation in survey.generations.iter().rev() {
         for object in generation.parts.iter().rev() {
             match headers(storage, &generation.id, object) {

@@ -72,6 +72,7 @@ fn check(store: &Store, truth: &[(Target, (u64, u64))], what: &str, file: &Path)
                     ArchiveError::Damaged { .. }
                         | ArchiveError::Missing { .. }
                         | ArchiveError::NoSuchPoint(_)
+                        | ArchiveError::Outside { .. }
                 );
                 assert!(is_named, "{what} {}: {error}", file.display());
                 refused += 1;

@@ -223,8 +223,14 @@ fn event_of_another_history_is_refused_and_the_extent_is_named() {
     assert_eq!(store.restore(&event(of(2, newest.0))).unwrap(), newest);
     assert_eq!(store.restore(&event(newest.0)).unwrap(), newest);
     // The number is in both histories.
-    assert_eq!(store.restore(&event(of(1, states[3].0))).unwrap(), states[3]);
-    assert_eq!(store.restore(&before_event(of(1, fork.0 + 1))).unwrap(), fork);
+    assert_eq!(
+        store.restore(&event(of(1, states[3].0))).unwrap(),
+        states[3]
+    );
+    assert_eq!(
+        store.restore(&before_event(of(1, fork.0 + 1))).unwrap(),
+        fork
+    );
     // The second history has no such event, and the first has one of that number.
     for (target, other) in [(event(fork.0), "1."), (event(of(3, newest.0)), "2.")] {
         let error = store.restore(&target).unwrap_err();
@@ -233,6 +239,6 @@ fn event_of_another_history_is_refused_and_the_extent_is_named() {
         assert!(text.contains(&format!("has event {other}")), "{text}");
     }
     let error = store.restore(&event(999)).unwrap_err().to_string();
-    let extent = format!("it has events 1.2 to 2.{}", newest.0);
+    let extent = format!("it has events 1.1 to 2.{}", newest.0);
     assert!(error.contains(&extent), "{error}");
 }

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     RecoveryApi,
-    job::Outcome,
     checked::{DATABASE, remove_database, restore_checked},
+    job::Outcome,
     offline::RestoreError,
     schedule::is_due,
     state::Shared,
@@ -90,7 +90,11 @@ impl Drills {
 
     /// Returns the time for which nothing has been proven: since the last one that succeeded, or
     /// since there was something to restore.
-    pub(super) fn unproven_for(&self, since: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
+    pub(super) fn unproven_for(
+        &self,
+        since: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Option<Duration> {
         let since = self.last().map(|it| it.at).or(since)?;
         let millis = now.as_millis().saturating_sub(since.as_millis());
         Some(Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
@@ -168,10 +172,7 @@ impl RecoveryApi {
             if !outcome.is_good {
                 let shared = api.shared().clone();
                 let reason = outcome.detail.clone();
-                shared
-                    .lock()
-                    .drills
-                    .note_failed(reason, Timestamp::now());
+                shared.lock().drills.note_failed(reason, Timestamp::now());
                 let data_dir = api.config().data_dir.clone();
                 // A panic there leaves the file as it is.
                 let _ = tokio::task::spawn_blocking(move || remember(&data_dir, &shared)).await;

@@ -141,8 +141,7 @@ async fn restore_to(
     let target = target(request, newest).await?;
     let (asked, path) = (target.clone(), request.to.join(DATABASE));
     let (from, of) = (storage.clone(), hive.to_owned());
-    let restoring =
-        tokio::task::spawn_blocking(move || restore_checked(&from, &of, &asked, &path));
+    let restoring = tokio::task::spawn_blocking(move || restore_checked(&from, &of, &asked, &path));
     let ended = restoring
         .await
         .map_err(|error| target_error(io::Error::other(error)))?;

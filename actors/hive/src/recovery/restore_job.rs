@@ -11,8 +11,8 @@ use deia_model::{Action, ComparedWith, Principal, RestoredHive};
 
 use super::{
     RecoveryApi, RestorePlace, RestoreRequest,
-    job::Outcome,
     checked::{DATABASE, restore_checked},
+    job::Outcome,
     offline::{RestoreError, facts, notes_of_restore},
     report::Later,
     restored::{mark, settle},

@@ -64,7 +64,10 @@ async fn compare(
     };
     let compared = match tokio::time::timeout(COMPARED_WITHIN, comparing).await {
         Ok(compared) => compared.map_err(|error: StoreError| error.to_string()),
-        Err(_) => Err(format!("it took longer than {} s", COMPARED_WITHIN.as_secs())),
+        Err(_) => Err(format!(
+            "it took longer than {} s",
+            COMPARED_WITHIN.as_secs()
+        )),
     };
     compared.unwrap_or_else(|error| {
         tracing::warn!(error, "the restored store could not be compared with a later state");

@@ -103,9 +103,7 @@ impl RecoveryApi {
                 Some(Moment::At(at.as_millis()))
             }
             Some(RestoreMoment::Event(event)) => Some(Moment::Event(event_ref(event))),
-            Some(RestoreMoment::BeforeEvent(event)) => {
-                Some(Moment::BeforeEvent(event_ref(event)))
-            }
+            Some(RestoreMoment::BeforeEvent(event)) => Some(Moment::BeforeEvent(event_ref(event))),
             Some(RestoreMoment::Task(task)) => {
                 Some(Moment::Event(self.submission(task, "/task").await?))
             }
@@ -141,7 +139,10 @@ impl RecoveryApi {
     ) -> Result<(), HiveError> {
         let (api, target) = (self.clone(), target.clone());
         let planning = tokio::task::spawn_blocking(move || {
-            let storage = api.shipping().storage().map_err(ArchiveError::NoSuchPoint)?;
+            let storage = api
+                .shipping()
+                .storage()
+                .map_err(ArchiveError::NoSuchPoint)?;
             let hive = api.ledger().hive_id();
             let survey = Survey::of(&*storage, &hive)?;
             plan(&*storage, &hive, &survey, &target)

@@ -111,7 +111,9 @@ pub(crate) fn swap_in(data_dir: &Path) -> io::Result<Option<PathBuf>> {
 /// somebody removes them: nothing else has what was lost.
 pub(super) fn replaced(data_dir: &Path) -> Vec<ReplacedStore> {
     let entries = fs::read_dir(data_dir).into_iter().flatten().flatten();
-    let mut found: Vec<_> = entries.filter_map(|entry| store_in(&entry.path())).collect();
+    let mut found: Vec<_> = entries
+        .filter_map(|entry| store_in(&entry.path()))
+        .collect();
     found.sort_by_key(|it| std::cmp::Reverse(it.replaced_at));
     found.truncate(REPLACED_SHOWN);
     found

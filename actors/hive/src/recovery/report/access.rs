@@ -36,7 +36,12 @@ pub(super) async fn compare(
     })
 }
 
-fn again(kind: AccessKind, id: String, user: Option<&str>, change: impl Into<String>) -> ValidAgain {
+fn again(
+    kind: AccessKind,
+    id: String,
+    user: Option<&str>,
+    change: impl Into<String>,
+) -> ValidAgain {
     ValidAgain {
         kind,
         id,
