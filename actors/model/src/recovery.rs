@@ -153,7 +153,7 @@ pub struct RestoredHive {
 /// A store that a restore in place has replaced, and that is kept in the data directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ReplacedStore {
-    /// Its directory. It is never removed by the hive.
+    /// Directory of the store. The hive never removes it.
     #[schema(example = "/var/lib/deia/replaced-1763625600000")]
     pub path: String,
     /// Time of the restore.

@@ -41,7 +41,7 @@ pub(super) struct Drilled {
 /// The restores for practice, kept in the data directory.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Drills {
-    /// Those that succeeded, the last one of each point, oldest first.
+    /// Successful ones, the last of each point, oldest first.
     verified: Vec<Drilled>,
     /// The last one, if it failed.
     failed: Option<RecoveryFailure>,
