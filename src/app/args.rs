@@ -77,6 +77,7 @@ pub(super) enum Command {
     /// unless --go is given.
     #[command(before_help = "Examples:
   deia restore --from file:///mnt/nas/backups --to /var/lib/deia
+  deia restore --from s3://backups/hive-1 --to /var/lib/deia
   deia restore --from file:///mnt/nas/backups --to ./copy --at 2026-11-20T08:30:00Z
   deia restore --from file:///mnt/nas/backups --to ./copy --before-event 4711")]
     Restore(RestoreArgs),

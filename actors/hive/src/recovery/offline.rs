@@ -93,7 +93,14 @@ pub struct RestoreReport {
 /// # Errors
 /// [`RestoreError`]; the directory has no store then.
 pub async fn restore_offline(request: &OfflineRestore) -> Result<RestoreReport, RestoreError> {
-    let storage = deia_archive::open(&request.from).map_err(RestoreError::Choice)?;
+    let dir = serde_json::to_string(&request.to).map_err(io::Error::from);
+    let dir = dir.map_err(|source| RestoreError::Target {
+        path: request.to.clone(),
+        source,
+    })?;
+    let config = Layers::default().set("data_dir", dir).load()?;
+    let storage = super::open_storage(&request.from, &config.recovery);
+    let storage = storage.map_err(RestoreError::Choice)?;
     let to = request.to.clone();
     let target_error = |source| RestoreError::Target {
         path: request.to.clone(),
@@ -118,8 +125,6 @@ pub async fn restore_offline(request: &OfflineRestore) -> Result<RestoreReport, 
         .await
         .map_err(|error| target_error(io::Error::other(error)))?;
     let (hive, restored, found) = ended?;
-    let dir = serde_json::to_string(&request.to).map_err(|error| target_error(error.into()))?;
-    let config = Layers::default().set("data_dir", dir).load()?;
     let mut notes = found;
     notes.extend(notes_of_restore());
     notes.push("the audit trail, outputs in files and key files are not in the archive: copy them from the old data directory if it exists".to_owned());
