@@ -33,7 +33,8 @@ async fn bodies_that_are_not_taken_are_refused_on_every_route() {
         "server.max_body_bytes=64KiB",
         // Restore points are events of their own.
         "recovery.mode=off",
-    ]).await;
+    ])
+    .await;
     let before = state(&app).await;
     let oversized = format!("{{\"x\":\"{}\"}}", "y".repeat(70_000));
     for route in table().iter().filter(|route| route.method != "GET") {

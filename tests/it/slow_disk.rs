@@ -171,12 +171,7 @@ async fn slow_disk_is_answered_with_503_and_nothing_acknowledged_is_lost() {
 
     app.kill_9();
     let app = TestApp::start_in(&data_dir, &["bots.seed=[]", "limits.enabled=false"]).await;
-    for id in fast
-        .accepted
-        .iter()
-        .chain(&slow.accepted)
-        .chain(&after)
-    {
+    for id in fast.accepted.iter().chain(&slow.accepted).chain(&after) {
         let known: Value = app
             .get(&format!("/api/v1/tasks/{id}/status"))
             .await
