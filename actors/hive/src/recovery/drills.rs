@@ -1,7 +1,7 @@
 //! Restores for practice: when one is due, and what they have proven.
 
 use std::{
-    fs,
+    fs, io,
     path::Path,
     time::{Duration, Instant},
 };
@@ -188,7 +188,12 @@ impl RecoveryApi {
         let dir = drill_dir(&config);
         let began = Instant::now();
         let path = dir.join(DATABASE);
-        let made = fs::create_dir_all(&dir);
+        // A data directory that is gone is not made again: the next start would take it for that
+        // of an empty hive.
+        let made = match fs::create_dir(&dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        };
         made.map_err(|source| RestoreError::Target {
             path: dir.clone(),
             source,
