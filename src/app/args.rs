@@ -81,6 +81,7 @@ pub(super) enum Command {
     /// of the archive is restored as well, and removed again.
     #[command(before_help = "Examples:
   deia restore --from file:///mnt/nas/backups --to /var/lib/deia
+  deia restore --from s3://backups/hive-1 --to /var/lib/deia
   deia restore --from file:///mnt/nas/backups --to ./copy --at 2026-11-20T08:30:00Z
   deia restore --from file:///mnt/nas/backups --to ./copy --before-event 1.4711
   deia restore --from file:///mnt/nas/backups --to ./copy --task task_01h455vb4pex5vsknk084sn02q")]

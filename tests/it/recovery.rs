@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use crate::support::{TestApp, command, store_in, task};
 
+mod buckets;
 mod drills;
 mod in_place;
 mod off;

@@ -27,7 +27,9 @@ mod tests;
 
 use std::sync::Arc;
 
+use deia_archive::Storage;
 use deia_ledger::LogFeed;
+use deia_object_storage::Needs;
 use deia_supervision::{StartError, child};
 
 pub(crate) use self::api::WEBHOOKS;
@@ -44,9 +46,23 @@ pub(crate) use self::{
 };
 use crate::{
     access::AccessApi,
+    config::RecoverySettings,
     metrics::Exposition,
+    outgoing::system_tls,
     subsystem::{Deps, Subsystem, TreeBuilder},
 };
+
+/// Opens the storage of an archive.
+///
+/// # Errors
+/// The URL is none of a storage.
+fn open_storage(url: &str, settings: &RecoverySettings) -> Result<Arc<dyn Storage>, String> {
+    let needs = Needs {
+        request_timeout: settings.request_timeout,
+        tls: system_tls,
+    };
+    deia_object_storage::open(url, needs)
+}
 
 /// Facts about the start that the status shows.
 pub(crate) struct RecoveryNeeds<'a> {

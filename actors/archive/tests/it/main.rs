@@ -6,4 +6,5 @@ mod damage;
 mod generations;
 mod moments;
 mod resuming;
+mod storage;
 mod store;

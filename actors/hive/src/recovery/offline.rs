@@ -96,7 +96,9 @@ pub struct RestoreReport {
 /// # Errors
 /// [`RestoreError`]; the directory has no store then.
 pub async fn restore_offline(request: &OfflineRestore) -> Result<RestoreReport, RestoreError> {
-    let storage = deia_archive::open(&request.from).map_err(RestoreError::Choice)?;
+    let config = config_of(&request.to)?;
+    let storage = super::open_storage(&request.from, &config.recovery);
+    let storage = storage.map_err(RestoreError::Choice)?;
     let to = request.to.clone();
     let target_error = |source| RestoreError::Target {
         path: request.to.clone(),
