@@ -96,7 +96,7 @@ async fn until_alert(app: &TestApp, name: &str) {
 impl InBucket {
     /// Returns `None` if there is no server.
     async fn start(settings: &[&str]) -> Option<Self> {
-        let server = S3::start().await?;
+        let server = S3::start()?;
         let proxy = Proxy::start(server.address());
         let dir = tempfile::tempdir().unwrap();
         let app = start_in(dir.path(), "data", &proxy.url, settings).await;
@@ -284,7 +284,7 @@ async fn two_hives_do_not_write_one_archive() {
 
 #[tokio::test]
 async fn wrong_credentials_are_told_without_them() {
-    let Some(server) = S3::start_refusing().await else {
+    let Some(server) = S3::start_refusing() else {
         return;
     };
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,7 @@
-//! A proxy in front of a server, which fails as told.
+//! A proxy in front of a server, which fails as told. Shared with the journeys of the whole
+//! program.
+
+#![allow(dead_code, reason = "each program of tests uses a part")]
 
 use std::{
     io::{Read as _, Write as _},
@@ -31,8 +34,9 @@ impl Mode {
 
     /// Waits for the server to speak again, and returns the fault by then.
     fn after_silence(&self) -> Fault {
-        let fault = self.0.0.lock().unwrap();
-        *{ self.0.1 }
+        let (fault, changed) = &*self.0;
+        let fault = fault.lock().unwrap();
+        *changed
             .wait_while(fault, |it| *it == Fault::Silent)
             .unwrap()
     }
