@@ -1,7 +1,7 @@
 //! Servers from the package registries, on this machine only: `moto` for S3, `azurite` for Azure.
 //! Shared with the journeys of the whole program.
 //!
-//! Where a server is not installed the test says so and is skipped; with `DEIA_TEST_S3=must` and
+//! Without a server its test says so and is skipped; with `DEIA_TEST_S3=must` and
 //! `DEIA_TEST_AZURE=must` it fails instead.
 
 #![allow(dead_code, reason = "each program of tests uses a part")]
