@@ -48,6 +48,7 @@ mod watch;
 mod webhook;
 mod yaml;
 
+pub(crate) use backup::{MomentArgs, report_lines};
 pub(crate) use context::takes_value;
 pub use definition::{command, run};
 pub use error::{CliError, Exit};

@@ -10,7 +10,9 @@ use std::{
 use anyhow::Context;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use deia_hive::config::{Config, ConfigError, Layers, socket_address};
-use deia_model::{PointId, Timestamp};
+use deia_model::PointId;
+
+use crate::cli::MomentArgs;
 
 /// Runs a hive: bots that work through a durable task queue.
 #[derive(Debug, Parser)]
@@ -74,12 +76,16 @@ pub(super) enum Command {
     ///
     /// Everything is verified before the directory can be used. A new admin key is made in it.
     /// The restored hive starts with its queue and webhooks paused, until deia backup resume,
-    /// unless --go is given.
+    /// unless --go is given. The report says what was lost after the restored moment, which
+    /// effects may repeat, and which revoked access is valid again: for that, the newest commit
+    /// of the archive is restored as well, and removed again.
     #[command(before_help = "Examples:
   deia restore --from file:///mnt/nas/backups --to /var/lib/deia
+  deia restore --from s3://backups/hive-1 --to /var/lib/deia
   deia restore --from file:///mnt/nas/backups --to ./copy --at 2026-11-20T08:30:00Z
-  deia restore --from file:///mnt/nas/backups --to ./copy --before-event 4711
-  deia restore --from file:///mnt/nas/backups --to /var/lib/deia --identity recovery.txt")]
+  deia restore --from file:///mnt/nas/backups --to /var/lib/deia --identity recovery.txt
+  deia restore --from file:///mnt/nas/backups --to ./copy --before-event 1.4711
+  deia restore --from file:///mnt/nas/backups --to ./copy --task task_01h455vb4pex5vsknk084sn02q")]
     Restore(RestoreArgs),
     /// Ends the programs of a hive when that hive is gone. Started by deia itself.
     #[command(hide = true)]
@@ -107,18 +113,11 @@ pub(super) struct RestoreArgs {
     /// Id of the hive, if the archive has several.
     #[arg(long, value_name = "ID")]
     pub(super) hive: Option<String>,
-    /// The newest commit at this time; the newest of all if no moment is given.
-    #[arg(long, value_name = "TIME", group = "moment")]
-    pub(super) at: Option<Timestamp>,
-    /// The commit that recorded this event.
-    #[arg(long, value_name = "SEQ", group = "moment")]
-    pub(super) event: Option<u64>,
-    /// The newest commit before this event.
-    #[arg(long, value_name = "SEQ", group = "moment")]
-    pub(super) before_event: Option<u64>,
-    /// A restore point.
-    #[arg(long, value_name = "ID", group = "moment")]
+    /// A restore point; with a moment: the point to go on from.
+    #[arg(long, value_name = "ID")]
     pub(super) point: Option<PointId>,
+    #[command(flatten)]
+    pub(super) moment: MomentArgs,
     /// File with the age identity that opens the key files, if recovery.key was set.
     #[arg(long, value_name = "FILE")]
     pub(super) identity: Option<PathBuf>,

@@ -6,9 +6,10 @@ use std::{
 };
 
 use anyhow::Context;
-use deia_hive::{OfflineRestore, RestoreReport, RestoreTarget, restore_offline};
+use deia_hive::{OfflineRestore, RestoreReport, restore_offline};
 
 use super::args::RestoreArgs;
+use crate::cli::report_lines;
 
 /// Restores, and prints what was restored and what was not.
 pub(super) fn run(args: RestoreArgs) -> anyhow::Result<ExitCode> {
@@ -17,7 +18,8 @@ pub(super) fn run(args: RestoreArgs) -> anyhow::Result<ExitCode> {
         .build()
         .context("the runtime cannot be started")?;
     let request = OfflineRestore {
-        target: target(&args),
+        moment: args.moment.moment(),
+        point: args.point,
         from: args.from,
         hive: args.hive,
         to: args.to,
@@ -28,16 +30,6 @@ pub(super) fn run(args: RestoreArgs) -> anyhow::Result<ExitCode> {
     // Without a reader the data is in its place all the same.
     let _ = io::stdout().write_all(text(&request, &report).as_bytes());
     Ok(ExitCode::SUCCESS)
-}
-
-fn target(args: &RestoreArgs) -> RestoreTarget {
-    match (&args.point, args.at, args.event, args.before_event) {
-        (Some(point), ..) => RestoreTarget::Point(point.to_string()),
-        (_, Some(at), ..) => RestoreTarget::At(at.as_millis()),
-        (_, _, Some(seq), _) => RestoreTarget::Event(seq),
-        (_, _, _, Some(seq)) => RestoreTarget::BeforeEvent(seq),
-        _ => RestoreTarget::Newest,
-    }
 }
 
 fn text(request: &OfflineRestore, report: &RestoreReport) -> String {
@@ -53,6 +45,9 @@ fn text(request: &OfflineRestore, report: &RestoreReport) -> String {
     );
     if !report.keys.is_empty() {
         text += &format!("decrypted key files: {}\n", report.keys.join(", "));
+    }
+    if let Some(report) = &restored.report {
+        text += &report_lines(report);
     }
     for note in &restored.notes {
         text += &format!("note: {note}\n");

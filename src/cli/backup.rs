@@ -1,11 +1,15 @@
 //! `deia backup`: the archive of the hive, its restore points, and restores.
 
+mod moment;
+mod report;
 mod view;
 
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use deia_model::{PointId, RecoveryJob, RecoveryJobState, RecoveryStatus, Timestamp};
+use deia_model::{NewRestore, PointId, RecoveryJob, RecoveryJobState, RecoveryStatus};
+
+pub(crate) use self::{moment::MomentArgs, report::report_lines};
 
 use super::{
     confirm::Confirm, context::Context, error::CliError, filter::PageArgs, parse, watch::WatchArgs,
@@ -68,24 +72,31 @@ pub(super) enum BackupCommand {
         #[command(flatten)]
         job: JobArgs,
     },
-    /// Restore a point in place, or to a new directory on the machine of the hive.
+    /// Restore a point, or another moment, in place or to a new directory on the machine of the
+    /// hive.
     ///
-    /// In place the hive restarts with the restored store; everything after the point is lost
+    /// In place the hive restarts with the restored store; everything after the moment is lost
     /// from it, and the replaced store is kept in the data directory. The queue and the webhooks
-    /// are paused until deia backup resume.
+    /// are paused until deia backup resume, unless --go is given. The report of what was lost,
+    /// what may repeat and which revoked access is valid again is in deia backup status.
     #[command(before_help = "Examples:
   deia backup restore point_01h455vb4pex5vsknk084sn02q
-  deia backup restore point_01h455vb4pex5vsknk084sn02q --at 2026-11-20T08:30:00Z --yes
-  deia backup restore point_01h455vb4pex5vsknk084sn02q --to /var/lib/deia-copy")]
+  deia backup restore newest --at 2026-11-20T08:30:00Z --yes
+  deia backup restore newest --before-event 1.4711 --to /var/lib/deia-copy --wait
+  deia backup restore newest --task task_01h455vb4pex5vsknk084sn02q --to /var/lib/deia-copy")]
     Restore {
-        /// The restore point.
-        id: PointId,
+        /// The restore point to restore, or to go on from up to a moment; newest: the newest
+        /// commit of the archive, or a moment anywhere in it.
+        #[arg(value_name = "POINT", value_parser = from)]
+        id: String,
         /// Absolute path of a new directory; in place if not given.
         #[arg(long, value_name = "DIR")]
         to: Option<String>,
-        /// A later moment than the point.
-        #[arg(long, value_name = "TIME")]
-        at: Option<Timestamp>,
+        #[command(flatten)]
+        moment: MomentArgs,
+        /// Work at once: do not pause the queue and the webhooks.
+        #[arg(long)]
+        go: bool,
         #[command(flatten)]
         confirm: Confirm,
         #[command(flatten)]
@@ -156,22 +167,43 @@ impl BackupCommand {
             Self::Restore {
                 id,
                 to,
-                at,
+                moment,
+                go,
                 confirm,
                 job,
             } => {
                 if to.is_none() {
+                    let moment = moment.moment().map_or_else(
+                        || id.clone(),
+                        |moment| format!("{id} up to the given {}", moment.name()),
+                    );
                     confirm.ask(&format!(
-                        "restart the hive with its state of {id}, without everything after it"
+                        "restart the hive with its state of {moment}, without everything after it"
                     ))?;
                 }
-                let to = to.as_deref().unwrap_or("in_place");
-                let begun = client.restore(&id.to_string(), to, at).await?;
+                let request = NewRestore {
+                    to: to.unwrap_or_else(|| "in_place".to_owned()),
+                    at: moment.at,
+                    event: moment.event,
+                    before_event: moment.before_event,
+                    task: moment.task,
+                    before_task: moment.before_task,
+                    go,
+                };
+                let begun = client.restore(&id, &request).await?;
                 job.end(context, begun).await
             }
             Self::Resume => show(context, client.resume_restored().await?),
             Self::MarkShutdown => show(context, client.mark_shutdown().await?),
         }
+    }
+}
+
+/// Parses the place that a restore begins with.
+fn from(text: &str) -> Result<String, String> {
+    match text == "newest" || text.parse::<PointId>().is_ok() {
+        true => Ok(text.to_owned()),
+        false => Err("expected the id of a restore point, or newest".to_owned()),
     }
 }
 

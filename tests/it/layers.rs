@@ -19,7 +19,7 @@ struct Layer {
     never: &'static [&'static str],
 }
 
-const LAYERS: [Layer; 8] = [
+const LAYERS: [Layer; 9] = [
     Layer {
         manifest: "actors/model/Cargo.toml",
         may_use: &[],
@@ -74,6 +74,11 @@ const LAYERS: [Layer; 8] = [
         ],
     },
     Layer {
+        manifest: "actors/object-storage/Cargo.toml",
+        may_use: &["deia-archive"],
+        never: &["actix", "actix-rt", "actix-web", "config", "rusqlite"],
+    },
+    Layer {
         manifest: "actors/supervision/Cargo.toml",
         may_use: &[],
         never: &["actix-web", "config", "reqwest", "rusqlite"],
@@ -84,6 +89,7 @@ const LAYERS: [Layer; 8] = [
             "deia-archive",
             "deia-ledger",
             "deia-model",
+            "deia-object-storage",
             "deia-supervision",
             "deia-trail",
         ],

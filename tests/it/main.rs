@@ -82,6 +82,7 @@ mod lost_data;
 mod messaging;
 mod metrics;
 mod names;
+mod object_stores;
 mod openapi;
 mod output_limits;
 mod output_streams;

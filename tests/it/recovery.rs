@@ -19,8 +19,12 @@ use serde_json::{Value, json};
 
 use crate::support::{TestApp, command, store_in, task};
 
+mod buckets;
+mod drills;
 mod files;
+mod in_place;
 mod off;
+mod targets;
 mod unmounted;
 
 const STATUS: &str = "/api/disaster-recovery/status";
@@ -71,6 +75,32 @@ impl Archived {
                 status["state"] == "shipping" && status["points"].as_u64() > Some(0)
             })
             .await;
+    }
+
+    /// Waits until the archive has everything.
+    async fn until_archived(&self) {
+        self.app
+            .until("all is shipped", async |_| {
+                self.status().await["exposure_seconds"] == 0.0
+            })
+            .await;
+    }
+
+    /// Makes a restore point, and returns its id.
+    async fn mark(&self) -> String {
+        let path = "/api/disaster-recovery/restore-point";
+        let made = self.app.post(path, &json!({})).await.is(201).body;
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits for the end of the job on the archive, and returns it.
+    async fn job(&self) -> Value {
+        self.app
+            .until("the end of the job", async |_| {
+                self.status().await["job"]["state"] != "running"
+            })
+            .await;
+        self.status().await["job"].clone()
     }
 
     fn archive(&self) -> PathBuf {
@@ -274,52 +304,6 @@ async fn point_and_later_moments_are_restored_and_the_restored_hive_waits() {
 }
 
 #[tokio::test]
-async fn restore_in_place_restarts_with_the_state_of_the_point() {
-    let archived = Archived::start(&["server.drain_timeout=0s"]).await;
-    let app = &archived.app;
-    let kept = app.submit(&task("kept")).await;
-    let point = app
-        .post("/api/disaster-recovery/restore-point", &json!({}))
-        .await
-        .is(201)
-        .body["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let lost = app.submit(&task("lost")).await;
-    let path = format!("/api/disaster-recovery/restore/{point}");
-    app.post(&path, &json!({"to": "elsewhere"})).await.is(422);
-    let earlier = json!({"to": "in_place", "at": "2001-01-01T00:00:00Z"});
-    app.post(&path, &earlier).await.is(422);
-    app.post(&path, &json!({"to": "in_place"})).await.is(202);
-    app.until("the restored hive", async |_| {
-        let request = app.request_as(&app.admin, Method::GET, STATUS);
-        match request.send().await {
-            Ok(answer) => {
-                let status = answer.json::<Value>().await.unwrap_or_default();
-                status["restored"]["paused"] == true
-            }
-            Err(_) => false,
-        }
-    })
-    .await;
-    app.get(&format!("/api/v1/tasks/{kept}")).await.is(200);
-    app.get(&format!("/api/v1/tasks/{lost}")).await.is(404);
-    app.post("/api/disaster-recovery/resume", &Value::Null)
-        .await
-        .is(200);
-    // The archive goes on with the restored store.
-    archived.until_shipping().await;
-    let again = app.submit(&task("again")).await;
-    app.until("all is shipped", async |_| {
-        archived.status().await["exposure_seconds"] == 0.0
-    })
-    .await;
-    let newest = archived.restored_tasks("newest", &[]).await;
-    assert_eq!(newest, BTreeSet::from([kept, again]));
-}
-
-#[tokio::test]
 async fn archive_that_cannot_be_written_stops_nothing_in_async_and_writes_in_sync() {
     for mode in ["async", "sync"] {
         let setting = format!("recovery.mode={mode}");
@@ -354,74 +338,6 @@ async fn archive_that_cannot_be_written_stops_nothing_in_async_and_writes_in_syn
         .await;
         app.submit(&task("fourth")).await;
     }
-}
-
-#[tokio::test]
-async fn drill_and_verification_find_a_damaged_object() {
-    let archived = Archived::start(&[]).await;
-    let app = &archived.app;
-    let run = async |path: &str| {
-        app.post(path, &json!({})).await.is(202);
-        app.until("the end of the job", async |_| {
-            archived.status().await["job"]["state"] != "running"
-        })
-        .await;
-        archived.status().await["job"].clone()
-    };
-    let job = run("/api/disaster-recovery/drill").await;
-    assert_eq!(job["state"], "succeeded", "{job}");
-    assert!(archived.status().await["verified_at"].is_string());
-    let verify = async || {
-        app.post("/api/disaster-recovery/verify", &Value::Null)
-            .await
-            .is(202);
-        app.until("the end of the job", async |_| {
-            archived.status().await["job"]["state"] != "running"
-        })
-        .await;
-        archived.status().await["job"].clone()
-    };
-    let job = verify().await;
-    assert_eq!(job["state"], "succeeded", "{job}");
-    let chunk = find(&archived.archive(), "00000000").unwrap();
-    let mut bytes = fs::read(&chunk).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&chunk, bytes).unwrap();
-    let job = verify().await;
-    assert_eq!(job["state"], "failed", "{job}");
-    assert!(
-        job["faults"][0]["place"]
-            .as_str()
-            .unwrap()
-            .ends_with("/00000000"),
-        "{job}"
-    );
-    let job = run("/api/disaster-recovery/drill").await;
-    assert_eq!(job["state"], "failed", "{job}");
-    let refused = archived.restore("refused", &[]);
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(
-        !refused.status.success() && said.contains("00000000 is damaged"),
-        "{said}"
-    );
-    assert!(!archived.dir.path().join("refused/deia.db").exists());
-}
-
-fn find(dir: &Path, name: &str) -> Option<PathBuf> {
-    let mut left = vec![dir.to_owned()];
-    while let Some(path) = left.pop() {
-        if path.is_dir() {
-            left.extend(
-                fs::read_dir(path)
-                    .unwrap()
-                    .map(|entry| entry.unwrap().path()),
-            );
-        } else if path.ends_with(name) {
-            return Some(path);
-        }
-    }
-    None
 }
 
 #[tokio::test]

@@ -8,13 +8,14 @@ use std::{
 /// Lines a file of the product may have before it wants to be two.
 const MAX_LINES: usize = 450;
 /// Sources of every crate.
-pub(crate) const SOURCES: [&str; 7] = [
+pub(crate) const SOURCES: [&str; 8] = [
     "src",
     "clients/rust/src",
     "framer/src",
     "actors/model/src",
     "actors/ledger/src",
     "actors/supervision/src",
+    "actors/object-storage/src",
     "actors/hive/src",
 ];
 /// Lines a binary may have.

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use crate::restore::Extent;
+
 /// A failure of an archive.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
@@ -51,6 +53,14 @@ pub enum ArchiveError {
     /// Nothing in the archive fits the request.
     #[error("{0}")]
     NoSuchPoint(String),
+    /// The archive does not have the moment.
+    #[error("{reason}{}", between(extent.as_ref()))]
+    Outside {
+        /// The observation that shows this.
+        reason: String,
+        /// The commits that can be restored, if they are known.
+        extent: Option<Extent>,
+    },
     /// The restored file cannot be written.
     #[error("{}: {source}", path.display())]
     File {
@@ -59,6 +69,11 @@ pub enum ArchiveError {
         /// The reason.
         source: io::Error,
     },
+}
+
+fn between(extent: Option<&Extent>) -> String {
+    let words = |extent: &Extent| format!("; it has events {} to {}", extent.oldest, extent.newest);
+    extent.map_or_else(String::new, words)
 }
 
 impl ArchiveError {

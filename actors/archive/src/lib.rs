@@ -27,6 +27,8 @@ mod retention;
 mod snapshot;
 mod storage;
 mod survey;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod verify;
 mod writer;
 
@@ -36,10 +38,13 @@ pub use self::{
     log::{FRAME_HEADER_BYTES, LogFile, LogHeader},
     part::{Commit, PartHeader},
     point::{Point, PointKind},
-    restore::{Plan, Restored, Target, plan, restore},
+    restore::{Edge, EventRef, Extent, Moment, Plan, Restored, Target, plan, restore},
     retention::prune,
     snapshot::Snapshot,
-    storage::{Directory, Item, Storage, open},
+    storage::{
+        Directory, Item, MARK as ARCHIVE_MARK, MARK_TEXT as ARCHIVE_MARK_TEXT, Storage,
+        archive_is_gone, check_key, open,
+    },
     survey::{Fault, Survey},
     verify::{Verified, verify},
     writer::{Ahead, Beginning, GenerationWriter, LogEnd, NEW_ARCHIVE, Needs, Resumed, resume},

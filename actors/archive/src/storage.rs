@@ -8,6 +8,38 @@ use std::io;
 pub(crate) use self::directory::make_durable_dir;
 pub use self::{directory::Directory, url::open};
 
+/// Name of the object that marks a storage as an archive. Listings do not have it.
+pub const MARK: &str = "deia-archive.txt";
+/// Content of that object.
+pub const MARK_TEXT: &str = "This is an archive of deia. deia writes nothing here unless this file exists: a disk that is not\nmounted, or a bucket that was emptied, is noticed by that. Copy it along with the archive.\n";
+
+/// First character of names that no object has.
+const DRAFT: char = '.';
+
+/// Checks that a key is one of an object: names with `/` between them, none of which is empty or
+/// begins with a dot.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidInput`].
+pub fn check_key(key: &str) -> io::Result<()> {
+    let is_plain =
+        |name: &str| !name.is_empty() && !name.starts_with(DRAFT) && !name.contains(['\\', '\0']);
+    match key.split('/').all(is_plain) {
+        true => Ok(()),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{key:?} is no key of an object"),
+        )),
+    }
+}
+
+/// Returns the error of a write to a place without the mark.
+pub fn archive_is_gone(place: &str) -> io::Error {
+    let reason =
+        format!("{place} has no file {MARK}: the archive is gone, or its disk is not mounted");
+    io::Error::new(io::ErrorKind::NotFound, reason)
+}
+
 /// An object of a storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
@@ -71,6 +103,10 @@ pub trait Storage: Send + Sync {
     fn sweep(&self) -> io::Result<()> {
         Ok(())
     }
+
+    /// Ends the calls under way, and refuses later ones, with [`io::ErrorKind::Interrupted`], where
+    /// a call may wait for another machine. For the end of the program; does nothing by default.
+    fn interrupt(&self) {}
 
     /// Returns the address of an object for messages, without credentials.
     fn address(&self, key: &str) -> String;

@@ -9,7 +9,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use deia_model::{PointId, Principal, RecoveryJob, Timestamp};
+use deia_model::{Principal, RecoveryJob};
 use deia_supervision::ChildSpec;
 pub use restart::RestartCheck;
 
@@ -26,7 +26,7 @@ use crate::{
     lifecycle::State,
     messaging::{MessagesApi, SessionsApi},
     operations::OperationsApi,
-    recovery::{RecoveryApi, RestorePlace},
+    recovery::{RecoveryApi, RestoreRequest},
     secrets::SecretsApi,
     settings::SettingsApi,
     shedding::SheddingApi,
@@ -166,22 +166,18 @@ impl Hive {
         self.inner.subsystems.recovery.api()
     }
 
-    /// Begins a restore of a point, or of a later moment. A restore in place restarts the
-    /// hive.
+    /// Begins a restore. One in place restarts the hive.
     ///
     /// # Errors
     /// As [`RecoveryApi::restore`].
     pub async fn restore(
         &self,
         who: &Principal,
-        point: PointId,
-        at: Option<Timestamp>,
-        place: RestorePlace,
+        request: RestoreRequest,
     ) -> Result<RecoveryJob, HiveError> {
         let hive = self.clone();
         let restart = async move |who: &Principal| hive.ask_for_restart(who).await;
-        let recovery = self.recovery();
-        recovery.restore(who, point, at, place, restart).await
+        self.recovery().restore(who, request, restart).await
     }
 
     /// Returns the live stream of events.

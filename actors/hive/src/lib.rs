@@ -61,14 +61,14 @@ pub use bots::{
 };
 pub use data_dir::{DataDirError, Exposed, exposed, is_in_use, refuse_links};
 pub use degradation::DegradationApi;
-pub use deia_archive::Target as RestoreTarget;
 pub use deia_ledger::{NewUser, SentMessage, StartedSession, Submission, metrics::TurnWaits};
 pub use error::{HiveError, HiveStartError};
 pub use hive::{FrontFactory, Hive, RestartCheck};
 pub use messaging::{MessagesApi, SessionOrigin, SessionsApi};
 pub use operations::{OperationsApi, PartAction};
 pub use recovery::{
-    OfflineRestore, RecoveryApi, RestoreError, RestorePlace, RestoreReport, restore_offline,
+    OfflineRestore, RecoveryApi, RestoreError, RestorePlace, RestoreReport, RestoreRequest,
+    restore_offline,
 };
 pub use secrets::{SealError, SecretRotation, SecretsApi, check_secrets_key, rotate_secrets_key};
 pub use settings::{

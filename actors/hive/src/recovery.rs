@@ -6,6 +6,8 @@
 //! nothing: the log waits, and the next thread continues where the archive ends.
 
 mod api;
+mod checked;
+mod drills;
 mod job;
 mod keeper;
 mod keys;
@@ -14,35 +16,57 @@ mod metrics;
 mod names;
 mod offline;
 mod put_back;
+mod report;
+mod restore_job;
 mod restored;
+mod restoring;
 mod schedule;
 mod shipper;
 mod state;
+mod status;
 mod swap;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
+use deia_archive::Storage;
 use deia_ledger::LogFeed;
+use deia_object_storage::Needs;
 use deia_supervision::{StartError, child};
 
 pub(crate) use self::api::WEBHOOKS;
 pub use self::{
-    api::{RecoveryApi, RestorePlace},
+    api::RecoveryApi,
     offline::{OfflineRestore, RestoreError, RestoreReport, restore_offline},
+    restoring::{RestorePlace, RestoreRequest},
 };
 use self::{keeper::Keeper, shipper::Shipping};
 pub(crate) use self::{
     restored::restored,
+    status::ArchiveHealth,
     swap::{swap_in, waits as restore_waits},
 };
 use crate::{
     access::AccessApi,
+    config::RecoverySettings,
     metrics::Exposition,
+    outgoing::system_tls,
     settings::SettingsSource,
     subsystem::{Deps, Subsystem, TreeBuilder},
 };
+
+/// Opens the storage of an archive.
+///
+/// # Errors
+/// The URL is none of a storage.
+fn open_storage(url: &str, settings: &RecoverySettings) -> Result<Arc<dyn Storage>, String> {
+    let needs = Needs {
+        request_timeout: settings.request_timeout,
+        tls: system_tls,
+    };
+    deia_object_storage::open(url, needs)
+}
 
 /// Facts about the start that the status shows.
 pub(crate) struct RecoveryNeeds<'a> {

@@ -42,6 +42,8 @@ pub struct Feed {
     pub losses: u64,
     /// True if somebody waits for the log to be shipped.
     pub is_urgent: bool,
+    /// Number of the newest event when the store was opened.
+    pub opened_at: Option<u64>,
 }
 
 /// The need for which the log is to be folded back.
@@ -214,6 +216,12 @@ impl LogFeed {
 
 /// The side of the store.
 impl LogFeed {
+    /// Notes the newest event when the store is opened. Only the first call counts: a writer that
+    /// opens the store again has written to it.
+    pub(crate) fn opened(&self, seq: u64) {
+        self.lock().opened_at.get_or_insert(seq);
+    }
+
     /// Notes a commit.
     pub(crate) fn committed(&self, commit: LoggedCommit, timeline: u64) {
         self.lock().note_commit(commit, timeline);

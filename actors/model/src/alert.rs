@@ -52,6 +52,14 @@ alert_names! {
     ArchiveAhead = "archive_ahead" Critical,
     /// The newest commits are not in the archive for long.
     ArchiveLagging = "archive_lagging" Warning,
+    /// Objects of the archive are not sound.
+    ArchiveDamaged = "archive_damaged" Critical,
+    /// The newest restore point is older than two intervals of them.
+    RestorePointOverdue = "restore_point_overdue" Warning,
+    /// The last restore for practice failed.
+    DrillFailed = "drill_failed" Critical,
+    /// No restore for practice has succeeded for long.
+    DrillOverdue = "drill_overdue" Warning,
     /// Deliveries to an endpoint have failed for long; it will be disabled.
     WebhookFailing = "webhook_failing" Warning,
     /// An endpoint was disabled because its deliveries failed or it was too far behind.

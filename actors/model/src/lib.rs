@@ -114,9 +114,10 @@ pub use queue::{
     Throughput, Waits,
 };
 pub use recovery::{
-    ArchiveFault, ArchivedKeys, PreviousShutdown, RecoveryFailure, RecoveryJob, RecoveryJobKind,
-    RecoveryJobState, RecoveryMode, RecoveryState, RecoveryStatus, RestorePoint, RestorePointKind,
-    RestoredHive,
+    AccessKind, ArchiveFault, ArchivedKeys, ComparedWith, EventNumber, InvalidEventNumber,
+    LostWork, NewRestore, PreviousShutdown, RecoveryFailure, RecoveryJob, RecoveryJobKind,
+    RecoveryJobState, RecoveryMode, RecoveryState, RecoveryStatus, RepeatedEffects, ReplacedStore,
+    RestoreMoment, RestorePoint, RestorePointKind, RestoreReport, RestoredHive, ValidAgain,
 };
 pub use result::TaskResult;
 pub use role::{Permission, Role};

@@ -1,6 +1,14 @@
 //! The archive of a hive, its restore points, and restores.
 
+mod report;
+mod target;
+
 use serde::{Deserialize, Serialize};
+
+pub use self::{
+    report::{AccessKind, ComparedWith, LostWork, RepeatedEffects, RestoreReport, ValidAgain},
+    target::{EventNumber, InvalidEventNumber, NewRestore, RestoreMoment},
+};
 
 use crate::{PointId, Timestamp};
 
@@ -72,8 +80,7 @@ pub struct RestorePoint {
     /// Size of the restored database, in bytes.
     #[schema(example = 4_194_304)]
     pub database_bytes: u64,
-    /// Time of the last restore of this point for practice that found it whole, since the
-    /// start of the hive.
+    /// Time of the last restore of this point for practice that found it whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub verified_at: Option<Timestamp>,
@@ -138,6 +145,23 @@ pub struct RestoredHive {
     /// Further facts, each a sentence: data that could not be restored, effects that may
     /// repeat.
     pub notes: Vec<String>,
+    /// The comparison with the state that it replaced, or with the newest one of the archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<RestoreReport>,
+}
+
+/// A store that a restore in place has replaced, and that is kept in the data directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ReplacedStore {
+    /// Directory of the store. The hive never removes it.
+    #[schema(example = "/var/lib/deia/replaced-1763625600000")]
+    pub path: String,
+    /// Time of the restore.
+    #[schema(value_type = String, format = DateTime)]
+    pub replaced_at: Timestamp,
+    /// Size, in bytes.
+    #[schema(example = 4_194_304)]
+    pub bytes: u64,
 }
 
 /// The kind of a job on the archive.
@@ -191,6 +215,9 @@ pub struct RecoveryJob {
     /// Objects that are not sound.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<ArchiveFault>,
+    /// The report of a restore. That of a restore in place is in `restored` after the restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<RestoreReport>,
 }
 
 /// The way in which key files are in an archive.
@@ -251,7 +278,21 @@ pub struct RecoveryStatus {
     pub newest_point: Option<RestorePoint>,
     /// Size of the archive, in bytes.
     pub archive_bytes: u64,
-    /// Time of the last restore for practice that succeeded, since the start of the hive.
+    /// Objects of the archive that are not sound, as far as they were read: at most the first 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<ArchiveFault>,
+    /// Number of these objects.
+    #[serde(default)]
+    pub damaged_total: u64,
+    /// Interval of the restores for practice, in seconds; 0: there are none
+    /// (`recovery.drill_every`), and no alert says that none was made.
+    #[serde(default)]
+    #[schema(example = 86_400)]
+    pub drill_every_seconds: u64,
+    /// The last restore for practice, if it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill_failed: Option<RecoveryFailure>,
+    /// Time of the last restore for practice that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub verified_at: Option<Timestamp>,
@@ -259,6 +300,11 @@ pub struct RecoveryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 3.2)]
     pub restore_seconds: Option<f64>,
+    /// Time that a restore of the newest point would take, in seconds: that of the last restore
+    /// for practice, by the growth of the database since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 3.5)]
+    pub restore_estimate_seconds: Option<f64>,
     /// Parts of the data that the archive does not have.
     pub not_included: Vec<String>,
     /// True if deia encrypts all of the archive. It does not: see `key_files`.
@@ -273,6 +319,9 @@ pub struct RecoveryStatus {
     /// The restore that this hive began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored: Option<RestoredHive>,
+    /// Stores that restores in place have replaced, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<ReplacedStore>,
     /// The job under way, or the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<RecoveryJob>,

@@ -22,6 +22,8 @@ pub const SEGMENT: u64 = 65_536;
 /// Number of bundles of a file. Fact: the format of the trail, which its verifiers read.
 pub(crate) const BUNDLES: usize = 256;
 pub(crate) const MAGIC: &[u8; 8] = b"deiadet1";
+/// Fault of a file whose header cannot be read.
+const NO_HEADER: &str = "it does not begin as a file of details";
 /// Bytes before the first record. Fact: the format of the trail, which its verifiers
 /// read.
 pub const HEADER: u64 = 8 + 8 * BUNDLES as u64;
@@ -79,6 +81,8 @@ pub(crate) struct DetailsWriter {
     segment: u64,
     file: Option<File>,
     offsets: Box<[u64; BUNDLES]>,
+    /// The offsets that the file has.
+    written: Box<[u64; BUNDLES]>,
     /// Offset after the last record.
     end: u64,
     /// Records that are not written yet; they belong at `end - gathered.len()`.
@@ -106,6 +110,7 @@ impl DetailsWriter {
             segment,
             file: None,
             offsets: Box::new([0; BUNDLES]),
+            written: Box::new([0; BUNDLES]),
             end: HEADER,
             gathered: Vec::new(),
             dir,
@@ -125,6 +130,7 @@ impl DetailsWriter {
             }
             return Ok(writer);
         };
+        writer.written = Box::new(offsets);
         let bundle = bundle_of(end.size);
         for (slot, offset) in writer.offsets.iter_mut().zip(offsets).take(bundle + 1) {
             *slot = offset;
@@ -205,6 +211,7 @@ impl DetailsWriter {
         offsets[..kept_from].fill(0);
         if segment == self.segment {
             self.offsets[..kept_from].fill(0);
+            self.written[..kept_from].fill(0);
         }
         file.write_all_at(&header_of(&offsets), 0)?;
         file.sync_data()
@@ -230,6 +237,7 @@ impl DetailsWriter {
             self.segment = index / SEGMENT;
             self.file = None;
             *self.offsets = [0; BUNDLES];
+            *self.written = [0; BUNDLES];
             self.end = HEADER;
         }
         self.note_offset(index, self.end);
@@ -268,10 +276,34 @@ impl DetailsWriter {
         };
         let at = self.end - self.gathered.len() as u64;
         file.write_all_at(&self.gathered, at)?;
-        file.write_all_at(&header_of(&self.offsets), 0)?;
+        self.write_offsets(file)?;
         self.gathered.clear();
+        self.written.clone_from(&self.offsets);
         dirty.changed(path);
         Ok(())
+    }
+}
+
+impl DetailsWriter {
+    /// Writes the header of a new file, and of another one the offsets that have changed: a
+    /// loss of power may leave anything in bytes that were being written, and what is on disk
+    /// must stay.
+    fn write_offsets(&self, file: &File) -> io::Result<()> {
+        if self.is_new() {
+            return file.write_all_at(&header_of(&self.offsets), 0);
+        }
+        for (n, (offset, written)) in self.offsets.iter().zip(self.written.iter()).enumerate() {
+            if offset != written {
+                let at = MAGIC.len() + 8 * n;
+                file.write_all_at(&offset.to_le_bytes(), at as u64)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether nothing of the file was written.
+    fn is_new(&self) -> bool {
+        self.end == HEADER + self.gathered.len() as u64
     }
 }
 
@@ -326,7 +358,7 @@ pub(crate) fn of_bundle(dir: &Path, bundle: u64) -> io::Result<Vec<Record>> {
         Err(error) => return Err(error),
     };
     let offsets = read_offsets(&file)?
-        .ok_or_else(|| io::Error::other("it does not begin as a file of details"))?;
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, NO_HEADER))?;
     let length = file.metadata()?.len();
     let after = offsets[within + 1..].iter().copied().find(|at| *at > 0);
     let (from, to) = (offsets[within], after.unwrap_or(length).min(length));

@@ -165,6 +165,8 @@ impl ClientBuilder {
             .redirect(redirect::Policy::none())
             .connect_timeout(self.connect_timeout)
             .tcp_nodelay(true)
+            // In a program where another crate has turned HTTP/2 on as well.
+            .http1_only()
             .user_agent(concat!("deia/", env!("CARGO_PKG_VERSION")));
         http = if encrypted {
             // A process-wide choice that was made already is kept.

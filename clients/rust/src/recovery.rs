@@ -1,7 +1,7 @@
 //! The archive of the hive, its restore points, and restores.
 
 use deia_model::{
-    Page, PageRequest, PointId, RecoveryJob, RecoveryStatus, RestorePoint, Timestamp,
+    NewRestore, Page, PageRequest, PointId, RecoveryJob, RecoveryStatus, RestorePoint,
 };
 use serde_json::{Map, Value, json};
 
@@ -75,24 +75,19 @@ impl Client {
         self.post(&path("backup")).json(&body)?.answer().await
     }
 
-    /// Begins a restore of a point, or of a later moment: `in_place`, or to a new directory on
-    /// the machine of the hive.
+    /// Begins a restore: of a point, or with `newest` in its place of the newest commit of the
+    /// archive, or of the moment that the request names.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn restore(
         &self,
-        id: &str,
-        to: &str,
-        at: Option<Timestamp>,
+        point: &str,
+        request: &NewRestore,
     ) -> Result<RecoveryJob, ClientError> {
-        let body = object([
-            ("to", Some(to.to_owned())),
-            ("at", at.map(|at| at.to_string())),
-        ]);
         let [api, area] = AREA;
-        let call = self.post(&[api, area, "restore", id]);
-        call.json(&body)?.answer().await
+        let call = self.post(&[api, area, "restore", point]);
+        call.json(request)?.answer().await
     }
 
     /// Begins to read and compare every object of the archive.

@@ -2,9 +2,10 @@
 
 use deia_model::{
     ArchivedKeys, RecoveryJob, RecoveryJobKind, RecoveryJobState, RecoveryMode, RecoveryState,
-    RecoveryStatus, RestorePoint, RestorePointKind,
+    RecoveryStatus, RestorePoint, RestorePointKind, RestoreReport,
 };
 
+use super::report::rows;
 use crate::cli::{
     format,
     output::Look,
@@ -55,11 +56,43 @@ pub(super) fn job(job: &RecoveryJob, look: &Look) -> String {
     };
     table.row(vec!["state".into(), state]);
     table.row(vec!["result".into(), job.detail.as_str().into()]);
+    if let Some(report) = &job.report {
+        report_rows(&mut table, report);
+    }
     for fault in &job.faults {
         let text = format!("{}: {}", fault.place, fault.reason);
         table.row(vec!["fault".into(), Cell::new(text, Tone::Bad)]);
     }
     table.render(look)
+}
+
+fn report_rows(table: &mut Table, report: &RestoreReport) {
+    for (subject, text) in rows(report) {
+        let tone = match subject {
+            "valid again" => Tone::Bad,
+            _ => Tone::Plain,
+        };
+        table.row(vec![subject.into(), Cell::new(text, tone)]);
+    }
+}
+
+/// Returns when a restore was last proven, in words.
+fn proof(status: &RecoveryStatus, look: &Look) -> Cell {
+    if let Some(failed) = &status.drill_failed {
+        let at = format::when(failed.since, look.now);
+        return Cell::new(format!("failed {at}: {}", failed.reason), Tone::Bad);
+    }
+    let estimate = status.restore_estimate_seconds;
+    let estimate =
+        estimate.map_or_else(String::new, |it| format!("; one now would take {it:.1} s"));
+    match (status.verified_at, status.drill_every_seconds) {
+        (Some(at), _) => format!("{}{estimate}", format::when(at, look.now)).into(),
+        (None, 0) => Cell::new(
+            "none: drills are off (recovery.drill_every)",
+            Tone::Attention,
+        ),
+        (None, _) => "none yet".into(),
+    }
 }
 
 /// Returns what a loss of the disk would cost, in a sentence without its stop.
@@ -115,13 +148,14 @@ pub(super) fn status(status: &RecoveryStatus, look: &Look) -> String {
             format!("{} ({made})", point.id).into(),
         ]);
     }
-    let verified = status.verified_at.map(|at| format::when(at, look.now));
-    table.row(vec![
-        "last verified restore".into(),
-        verified
-            .unwrap_or_else(|| "none since the start".to_owned())
-            .into(),
-    ]);
+    table.row(vec!["last verified restore".into(), proof(status, look)]);
+    if let Some(first) = status.damaged.first() {
+        let text = format!(
+            "{} objects, the first is {}: {}",
+            status.damaged_total, first.place, first.reason
+        );
+        table.row(vec!["damaged".into(), Cell::new(text, Tone::Bad)]);
+    }
     table.row(vec![
         "size".into(),
         format::bytes(status.archive_bytes).into(),
@@ -148,6 +182,18 @@ pub(super) fn status(status: &RecoveryStatus, look: &Look) -> String {
         };
         let text = format!("up to event {}{paused}", restored.position);
         table.row(vec!["restored".into(), text.into()]);
+        if let Some(report) = &restored.report {
+            report_rows(&mut table, report);
+        }
+    }
+    for replaced in &status.replaced {
+        let text = format!(
+            "{} ({}, replaced {}): remove it once it is not needed",
+            replaced.path,
+            format::bytes(replaced.bytes),
+            format::when(replaced.replaced_at, look.now)
+        );
+        table.row(vec!["replaced store".into(), text.into()]);
     }
     if let Some(job) = &status.job {
         let kind = match job.kind {

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use actix_web::http::StatusCode;
 use deia_client::RestorePointId;
-use deia_hive::RestorePlace;
-use deia_model::{Page, PointId, RecoveryJob, RecoveryStatus, RestorePoint, Timestamp, Violation};
+use deia_hive::{RestorePlace, RestoreRequest};
+use deia_model::{NewRestore, Page, PointId, RecoveryJob, RecoveryStatus, RestorePoint, Violation};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -37,21 +37,6 @@ pub(crate) struct DrillBody {
     #[serde(default)]
     #[schema(value_type = Option<String>, pattern = "^point_[0-7][0-9a-hjkmnp-tv-z]{25}$", example = "point_01h455vb4pex5vsknk084sn02q")]
     point: Option<PointId>,
-}
-
-/// The place that is restored to.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RestoreBody {
-    /// `in_place`: the data directory of this hive, through a restart; or the absolute path of
-    /// a new directory on its machine.
-    #[schema(max_length = 4096, example = "in_place")]
-    to: String,
-    /// A later moment than the point, up to which the log is restored as well; the point
-    /// itself when absent.
-    #[serde(default)]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    at: Option<Timestamp>,
 }
 
 describe! { status:
@@ -109,17 +94,24 @@ pub(crate) async fn backup(mut call: RequestCtx) -> Answer {
     json(StatusCode::ACCEPTED, &RestorePointId { id })
 }
 
+/// Word for the newest restorable moment, in place of a restore point.
+const NEWEST: &str = "newest";
+
 describe! { restore:
-    params(("id" = String, Path, description = "The id of the restore point")),
-    request_body = RestoreBody,
+    params(("id" = String, Path, description = "The id of the restore point to restore, or to go \
+        on from; `newest`: the newest commit of the archive, or any moment in it")),
+    request_body = NewRestore,
     responses((status = 202, description = "The job; its end is in the status. A restore in \
         place restarts the hive when the restored store is whole, and keeps the replaced one. \
-        The queue and the webhooks are paused until resume", body = RecoveryJob))
+        The queue and the webhooks are paused until resume, unless `go` is true", body = RecoveryJob))
 }
 pub(crate) async fn restore(mut call: RequestCtx) -> Answer {
-    let RestoreBody { to, at } = call.body().await?;
-    let id: PointId = call.id("restore point")?;
-    let place = match to.as_str() {
+    let asked: NewRestore = call.body().await?;
+    let point = match &*call.path_param("id") {
+        NEWEST => None,
+        _ => Some(call.id("restore point")?),
+    };
+    let place = match asked.to.as_str() {
         "in_place" => RestorePlace::InPlace,
         dir if dir.starts_with('/') => RestorePlace::Directory(PathBuf::from(dir)),
         _ => {
@@ -130,7 +122,13 @@ pub(crate) async fn restore(mut call: RequestCtx) -> Answer {
             }]));
         }
     };
-    let job = call.hive().restore(&call.who, id, at, place).await?;
+    let request = RestoreRequest {
+        point,
+        moment: asked.moment().map_err(Problem::invalid)?,
+        place,
+        go: asked.go,
+    };
+    let job = call.hive().restore(&call.who, request).await?;
     json(StatusCode::ACCEPTED, &job)
 }
 
@@ -150,7 +148,7 @@ describe! { drill:
 }
 pub(crate) async fn drill(mut call: RequestCtx) -> Answer {
     let Object(DrillBody { point }) = call.body().await?;
-    let job = call.hive().recovery().drill(&call.who.user, point)?;
+    let job = call.hive().recovery().drill(&call.who, point)?;
     json(StatusCode::ACCEPTED, &job)
 }
 

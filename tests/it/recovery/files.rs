@@ -31,7 +31,7 @@ fn print(content: &str) -> Value {
 }
 
 impl Archived {
-    async fn until_archived(&self) {
+    async fn until_files_archived(&self) {
         self.app
             .until("all is shipped", async |_| {
                 let status = self.status().await;
@@ -125,7 +125,7 @@ async fn outputs_and_the_trail_survive_the_loss_of_the_disk() {
     for id in &ids {
         archived.app.result(id).await;
     }
-    archived.until_archived().await;
+    archived.until_files_archived().await;
     // The newest checkpoint covers everything; it is shipped within a turn or two.
     let sealed = fs::read(archived.path("data/audit/checkpoint")).unwrap();
     let outputs = contents(&archived.path("data/outputs"));
@@ -137,7 +137,7 @@ async fn outputs_and_the_trail_survive_the_loss_of_the_disk() {
         .await
         .is(204);
     app.submit(&print("more")).await;
-    archived.until_archived().await;
+    archived.until_files_archived().await;
     archived.lose_the_data();
     let said = archived.restored("restored", &[]);
     assert!(
@@ -243,7 +243,7 @@ async fn damaged_file_part_is_named_and_never_restored_from() {
     printer(&archived.app).await;
     let id = archived.app.submit(&print("said")).await;
     archived.app.result(&id).await;
-    archived.until_archived().await;
+    archived.until_files_archived().await;
     archived.app.kill_9();
     let files = archived.archive();
     let all = contents(&files);
@@ -291,7 +291,7 @@ async fn key_files_are_restored_with_the_identity_only() {
             &json!({"value": "a very secret text"}),
         )
         .await;
-    archived.until_archived().await;
+    archived.until_files_archived().await;
     let status = archived.status().await;
     assert_eq!(
         (&status["key_files"], &status["encrypted"]),
@@ -386,7 +386,7 @@ async fn settings_file_is_restored_beside() {
     let app = TestApp::try_start(server, &data_dir).await.unwrap();
     let archived = Archived { app, dir };
     archived.until_shipping().await;
-    archived.until_archived().await;
+    archived.until_files_archived().await;
     let said = archived.restored("restored", &[]);
     assert!(said.contains("mine.yaml"), "{said}");
     let found = fs::read_to_string(archived.path("restored/restored-settings.yaml")).unwrap();

@@ -36,6 +36,13 @@ pub struct Restored {
     pub parts: u64,
 }
 
+impl Restored {
+    /// Returns the size of the database, in bytes.
+    pub fn bytes(&self) -> u64 {
+        u64::from(self.pages) * u64::from(self.page_bytes)
+    }
+}
+
 /// Pages of a file that are read back at a time.
 const READ_PAGES: usize = 256;
 

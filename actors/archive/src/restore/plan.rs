@@ -1,8 +1,11 @@
-//! The search for the snapshot and the commit that a restore ends with.
+//! The plan of a restore: the snapshot, and the commit that it ends with.
 
 use data_encoding::HEXLOWER;
 
-use super::search::{Found, search};
+use super::{
+    search::{Found, Searched, newest, search},
+    target::{self, Extent, Moment, Target},
+};
 use crate::{
     ArchiveError, FilesAt, Point,
     layout::Keys,
@@ -12,28 +15,6 @@ use crate::{
     storage::Storage,
     survey::{Generation, Survey},
 };
-
-/// A moment to restore to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The newest commit in the archive.
-    Newest,
-    /// A restore point.
-    Point(String),
-    /// The newest commit at this time, in milliseconds since 1970.
-    At(i64),
-    /// The newest commit at this time in the generation of a restore point, from the point on.
-    After {
-        /// The point.
-        point: String,
-        /// The time, in milliseconds since 1970.
-        at: i64,
-    },
-    /// The commit that recorded this event.
-    Event(u64),
-    /// The newest commit before this event.
-    BeforeEvent(u64),
-}
 
 /// A restore that can be made.
 #[derive(Clone, Debug)]
@@ -63,52 +44,102 @@ pub struct Plan {
 /// Finds the snapshot and the commit for a target.
 ///
 /// # Errors
-/// [`ArchiveError::NoSuchPoint`]: nothing in the archive fits. [`ArchiveError::Damaged`] or
-/// [`ArchiveError::Missing`]: an object that decides is not sound.
+/// [`ArchiveError::NoSuchPoint`] or [`ArchiveError::Outside`]: nothing in the archive fits.
+/// [`ArchiveError::Damaged`] or [`ArchiveError::Missing`]: an object that decides is not sound.
 pub fn plan(
     storage: &dyn Storage,
     hive: &str,
     survey: &Survey,
     target: &Target,
 ) -> Result<Plan, ArchiveError> {
-    match target {
+    let moment = match target {
         Target::Point(id) => return of_point(storage, hive, survey, id),
-        Target::After { point, at } => return after_point(storage, hive, survey, (point, *at)),
-        _ => {}
-    }
-    let mut notes = Vec::new();
+        Target::After { point, moment } => {
+            return after_point(storage, hive, survey, (point, *moment));
+        }
+        Target::Newest => None,
+        Target::Moment(moment) => Some(*moment),
+    };
+    let timeline = match moment {
+        Some(Moment::Event(_) | Moment::BeforeEvent(_)) => {
+            target::newest_timeline(storage, survey)?
+        }
+        _ => 1,
+    };
+    let (mut notes, mut others) = (Vec::new(), Vec::new());
     for (index, generation) in survey.generations.iter().enumerate().rev() {
         lineage::check(storage, hive, survey, index)?;
         let first = generation.snapshots.first();
-        let found = match first {
-            Some(first) => search(storage, generation, first.exact_after, target)?,
-            None => None,
-        };
-        let Some(found) = found else {
-            // The moment may be one that only the lost snapshot has.
-            if let Some(fault) = lineage::lost_snapshot(storage, hive, survey, generation)? {
-                return Err(ArchiveError::damaged(fault.place, fault.reason));
+        let searched = match (first, moment) {
+            (Some(first), Some(moment)) => {
+                search(storage, generation, first.exact_after, moment, timeline)?
             }
-            if first.is_none() {
-                notes.push(format!(
-                    "{} has no complete snapshot: its commits cannot be restored",
-                    generation.id
-                ));
-            }
-            continue;
+            (Some(first), None) => newest(storage, generation, first.exact_after)?.into(),
+            (None, _) => Searched::Nothing,
         };
-        if *target == Target::Newest {
+        let found = match searched {
+            Searched::Found(found) => found,
+            Searched::OtherHistory(other) => {
+                others.push(other);
+                continue;
+            }
+            Searched::Nothing => {
+                // The moment may be one that only the lost snapshot has.
+                if let Some(fault) = lineage::lost_snapshot(storage, hive, survey, generation)? {
+                    return Err(ArchiveError::damaged(fault.place, fault.reason));
+                }
+                if first.is_none() {
+                    notes.push(format!(
+                        "{} has no complete snapshot: its commits cannot be restored",
+                        generation.id
+                    ));
+                }
+                continue;
+            }
+        };
+        if moment.is_none() {
             has_the_end(storage, hive, survey, generation, found.part)?;
         }
         return planned(hive, generation, found, notes);
     }
-    let reason = match (target, survey.generations.is_empty()) {
-        (_, true) => format!("the archive has no generation of {hive}"),
-        (Target::Newest, _) => "the archive has no complete snapshot".to_owned(),
-        (Target::At(_), _) => "the archive does not reach back to that time".to_owned(),
-        _ => "the archive has no such event, or does not reach back to it".to_owned(),
+    let Some(moment) = moment.filter(|_| !survey.generations.is_empty()) else {
+        return Err(ArchiveError::NoSuchPoint(
+            match survey.generations.is_empty() {
+                true => format!("the archive has no generation of {hive}"),
+                false => "the archive has no complete snapshot".to_owned(),
+            },
+        ));
     };
-    Err(ArchiveError::NoSuchPoint(reason))
+    Err(outside(storage, survey, moment, (timeline, &others)))
+}
+
+/// Returns the error for a moment that no generation has, with those that can be restored.
+fn outside(
+    storage: &dyn Storage,
+    survey: &Survey,
+    moment: Moment,
+    (timeline, others): (u64, &[u64]),
+) -> ArchiveError {
+    let reason = match moment {
+        Moment::At(_) => "the archive does not reach back to that time".to_owned(),
+        Moment::Event(event) | Moment::BeforeEvent(event) => {
+            let wanted = event.timeline.unwrap_or(timeline);
+            let seq = event.seq;
+            match others.first() {
+                Some(other) => format!(
+                    "the archive has event {other}.{seq}, which is of another history than {wanted}.{seq}; name the history before the dot"
+                ),
+                None => format!(
+                    "the archive does not have event {wanted}.{seq}, or does not reach back to it"
+                ),
+            }
+        }
+    };
+    // The extent only explains: an object that cannot be read is no news here.
+    ArchiveError::Outside {
+        reason,
+        extent: Extent::of(storage, survey).ok().flatten(),
+    }
 }
 
 fn planned(
@@ -189,17 +220,28 @@ fn after_point(
     storage: &dyn Storage,
     hive: &str,
     survey: &Survey,
-    (id, at): (&str, i64),
+    (id, moment): (&str, Moment),
 ) -> Result<Plan, ArchiveError> {
     let (point, generation) = point_in(storage, hive, survey, id)?;
-    if at < point.at {
+    let is_before = match moment {
+        Moment::At(at) => at < point.at,
+        Moment::Event(event) => event.seq < point.seq,
+        Moment::BeforeEvent(event) => event.seq <= point.seq,
+    };
+    if is_before {
         let reason = format!("the moment is before the restore point {id}");
-        return Err(ArchiveError::NoSuchPoint(reason));
+        let extent = Extent::of(storage, survey).ok().flatten();
+        return Err(ArchiveError::Outside { reason, extent });
     }
-    match search(storage, generation, point.part, &Target::At(at))? {
-        Some(found) => planned(hive, generation, found, Vec::new()),
-        None => of_point(storage, hive, survey, id),
-    }
+    let others = match search(storage, generation, point.part, moment, point.timeline)? {
+        Searched::Found(found) => return planned(hive, generation, found, Vec::new()),
+        Searched::Nothing if matches!(moment, Moment::At(_)) => {
+            return of_point(storage, hive, survey, id);
+        }
+        Searched::Nothing => Vec::new(),
+        Searched::OtherHistory(other) => vec![other],
+    };
+    Err(outside(storage, survey, moment, (point.timeline, &others)))
 }
 
 fn of_point(

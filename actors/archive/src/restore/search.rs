@@ -1,9 +1,9 @@
-//! The search for a commit in the log of a generation.
+//! The search of a generation for the commit of a moment.
 
-use super::Target;
+use super::target::Moment;
 use crate::{
     ArchiveError, FilesAt, document,
-    part::{self, Commit},
+    part::{self, Commit, PartHeader},
     storage::Storage,
     survey::{Generation, headers},
 };
@@ -18,20 +18,42 @@ pub(super) struct Found {
     pub(super) files: Option<FilesAt>,
 }
 
-/// Searches a generation for the commit of a target, from the end of part `exact` on.
+/// Result of a search.
+pub(super) enum Searched {
+    Found(Found),
+    /// The generation has no such commit.
+    Nothing,
+    /// The event of that number is of this history, and another one was asked for.
+    OtherHistory(u64),
+}
+
+impl From<Option<Found>> for Searched {
+    fn from(found: Option<Found>) -> Self {
+        found.map_or(Self::Nothing, Self::Found)
+    }
+}
+
+/// Searches a generation for the commit of a moment, from the end of part `exact` on. An event
+/// without a history is one of `timeline`.
 pub(super) fn search(
     storage: &dyn Storage,
     generation: &Generation,
     exact: u64,
-    target: &Target,
-) -> Result<Option<Found>, ArchiveError> {
-    match *target {
-        Target::Newest => newest(storage, generation, exact),
-        Target::At(at) => at_time(storage, generation, exact, at),
-        Target::Event(seq) => by_event(storage, generation, exact, seq, false),
-        Target::BeforeEvent(seq) => by_event(storage, generation, exact, seq, true),
-        Target::Point(_) | Target::After { .. } => Ok(None),
-    }
+    moment: Moment,
+    timeline: u64,
+) -> Result<Searched, ArchiveError> {
+    let (event, is_before) = match moment {
+        Moment::At(at) => return Ok(at_time(storage, generation, exact, at)?.into()),
+        Moment::Event(event) => (event, false),
+        Moment::BeforeEvent(event) => (event, true),
+    };
+    let wanted = event.timeline.unwrap_or(timeline);
+    Ok(
+        match by_event(storage, generation, exact, event.seq, is_before)? {
+            Some((_, recorded_in)) if recorded_in != wanted => Searched::OtherHistory(recorded_in),
+            found => found.map(|(found, _)| found).into(),
+        },
+    )
 }
 
 /// Searches the newest commit that is not later than `at`. A clock that was set makes later
@@ -63,14 +85,15 @@ fn at_time(
     Ok(None)
 }
 
-/// Searches the commit that recorded an event, or the last one before that.
+/// Searches the commit that recorded an event, or the last one before that. Returns the history of
+/// the event as well.
 fn by_event(
     storage: &dyn Storage,
     generation: &Generation,
     exact: u64,
     seq: u64,
     is_before: bool,
-) -> Result<Option<Found>, ArchiveError> {
+) -> Result<Option<(Found, u64)>, ArchiveError> {
     let mut found = None;
     let objects = generation.parts.iter();
     for object in objects.filter(|(numbers, _)| numbers.1 >= exact) {
@@ -83,7 +106,7 @@ fn by_event(
                 }
                 found = Some(whole(header));
                 if !is_before && last == seq {
-                    return Ok(found);
+                    return Ok(found.map(|it| (it, header.timeline)));
                 }
             } else if header.last.seq >= seq {
                 let part = open(storage, &object.1.key, header.number)?;
@@ -92,7 +115,8 @@ fn by_event(
                     true => commits.iter().rev().find(|it| it.seq < seq),
                     false => commits.iter().find(|it| it.seq >= seq),
                 };
-                return Ok(commit.map(|it| partly(header, *it)).or(found));
+                let commit = commit.map(|it| partly(header, *it)).or(found);
+                return Ok(commit.map(|it| (it, header.timeline)));
             } else if header.ends_commit && header.ends_known {
                 found = Some(whole(header));
             } else if found.as_ref().is_some_and(|it| it.commit != header.last) {
@@ -105,7 +129,8 @@ fn by_event(
     Ok(None)
 }
 
-fn newest(
+/// Searches the newest commit of a generation, from the end of part `exact` on.
+pub(super) fn newest(
     storage: &dyn Storage,
     generation: &Generation,
     exact: u64,
@@ -127,7 +152,7 @@ fn newest(
     Ok(None)
 }
 
-fn whole(header: &crate::PartHeader) -> Found {
+fn whole(header: &PartHeader) -> Found {
     Found {
         part: header.number,
         frame: None,
@@ -138,7 +163,7 @@ fn whole(header: &crate::PartHeader) -> Found {
     }
 }
 
-fn partly(header: &crate::PartHeader, commit: Commit) -> Found {
+fn partly(header: &PartHeader, commit: Commit) -> Found {
     Found {
         frame: Some(commit.frame),
         commit,

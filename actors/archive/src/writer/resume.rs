@@ -59,6 +59,15 @@ fn basis(last: &PartHeader, log: Option<&LogHeader>, committed: Option<LogEnd>) 
     }
 }
 
+/// Returns the reason why a store that differs from the end of its archive is an older state: it
+/// had no event, when it was opened, that the archive does not have.
+fn older(opened_at: Option<u64>, last: &PartHeader) -> Option<String> {
+    let (seq, archived) = (opened_at?, last.last.seq);
+    (seq <= archived).then(|| {
+        format!("the disk had events up to {seq}, the archive has them up to {archived}, and the database differs")
+    })
+}
+
 fn begins(reason: impl Into<String>) -> Resumed {
     Resumed::Begins {
         reason: reason.into(),
@@ -79,7 +88,9 @@ fn is_ahead(
 }
 
 /// Finds out whether the store continues the newest generation of its archive, by comparing a
-/// checksum over all pages. The store must not fold back its log meanwhile.
+/// checksum over all pages. The store must not fold back its log meanwhile. `opened_at` is the
+/// newest event that the store had when it was opened: one that has lost its log, and no event that
+/// the archive does not have, is an older state.
 ///
 /// # Errors
 /// [`ArchiveError::Storage`]: repeat the call.
@@ -88,8 +99,9 @@ pub fn resume(
     database: &File,
     log: Option<&LogFile>,
     committed: Option<LogEnd>,
+    opened_at: Option<u64>,
 ) -> Result<Resumed, ArchiveError> {
-    match look(needs, database, log, committed) {
+    match look(needs, database, log, (committed, opened_at)) {
         Err(error) if error.may_pass() => Err(error),
         Err(error) => Ok(begins(error.to_string())),
         resumed => resumed,
@@ -100,7 +112,7 @@ fn look(
     needs: Needs,
     database: &File,
     log: Option<&LogFile>,
-    committed: Option<LogEnd>,
+    (committed, opened_at): (Option<LogEnd>, Option<u64>),
 ) -> Result<Resumed, ArchiveError> {
     let survey = Survey::of(&*needs.storage, &needs.hive)?;
     let Some(newest) = survey.generations.last() else {
@@ -146,13 +158,20 @@ fn look(
     };
     let marks = match marks_of(database, &last, frames) {
         Err(_) if has_lost_header => return is_ahead(&*storage, newest, NO_HEADER),
-        marks => marks?,
+        Err(error) => match older(opened_at, &last) {
+            Some(reason) => return is_ahead(&*storage, newest, &reason),
+            None => return Err(error),
+        },
+        Ok(marks) => marks,
     };
     let of_snapshot = newest.snapshots.last();
     let of_snapshot = of_snapshot.filter(|it| it.exact_after == last.number);
     let expected = of_snapshot.map_or_else(|| last.page_sum(), |it| it.page_sum());
     if expected != Some(marks.sum()) && has_lost_header {
         return is_ahead(&*storage, newest, NO_HEADER);
+    }
+    if let Some(reason) = older(opened_at, &last).filter(|_| expected != Some(marks.sum())) {
+        return is_ahead(&*storage, newest, &reason);
     }
     if expected != Some(marks.sum()) {
         return Ok(begins(format!(

@@ -2,9 +2,11 @@
 
 use std::fs;
 
-use deia_archive::{ArchiveError, GenerationWriter, PointKind, Target, plan, verify};
+use deia_archive::{
+    ArchiveError, EventRef, GenerationWriter, Moment, PointKind, Target, plan, verify,
+};
 
-use crate::store::{HIVE, Store, change};
+use crate::store::{HIVE, Store, at_time, before_event, change, event};
 
 /// Returns a store with two generations, and the state that the first ends with.
 fn two_generations() -> (Store, (u64, u64)) {
@@ -72,8 +74,8 @@ fn lost_snapshot_of_the_newest_generation_is_no_reason_to_restore_an_older_one()
             true => fs::remove_file(&file).unwrap(),
             false => fs::write(&file, "{}").unwrap(),
         }
-        let later = Target::At(i64::MAX);
-        for target in [Target::Newest, later, Target::Event(newest.0)] {
+        let later = at_time(i64::MAX);
+        for target in [Target::Newest, later, event(newest.0)] {
             let error = store.restore(&target).unwrap_err();
             assert!(
                 matches!(error, ArchiveError::Damaged { .. }),
@@ -124,7 +126,7 @@ fn archive_that_two_hives_wrote_is_restored_by_an_explicit_choice_only() {
     store.writer = Some(first);
     store.commits_of_all();
     store.ship();
-    for target in [Target::Newest, Target::At(i64::MAX), Target::Event(1)] {
+    for target in [Target::Newest, at_time(i64::MAX), event(1)] {
         let error = store.restore(&target).unwrap_err();
         assert!(matches!(error, ArchiveError::Forked { .. }), "{error}");
     }
@@ -148,14 +150,14 @@ fn moment_is_found_by_the_order_of_commits_when_the_clock_jumped() {
         }
     }
     for (at, expected) in [(11_000, 0), (12_500, 3), (20_000, 4), (100_000, 4)] {
-        let found = store.restore(&Target::At(at)).unwrap();
+        let found = store.restore(&at_time(at)).unwrap();
         assert_eq!(found, states[expected], "{at}");
     }
     let writer = store.writer.as_ref().unwrap();
     let point = writer.mark("point_a", PointKind::Automatic, "").unwrap();
     let after = |at| Target::After {
         point: point.id.clone(),
-        at,
+        moment: Moment::At(at),
     };
     assert_eq!(store.restore(&after(20_000)).unwrap(), states[4]);
     let error = store.restore(&after(12_999)).unwrap_err();
@@ -186,6 +188,57 @@ fn part_whose_end_is_no_known_commit_says_so() {
     assert!(matches!(refused, Err(ArchiveError::NoSuchPoint(_))));
     store.commit(&change(4));
     store.ship();
-    let before = Target::BeforeEvent(known.0 + 1);
+    let before = before_event(known.0 + 1);
     assert_eq!(store.restore(&before).unwrap(), known);
+}
+
+#[test]
+fn event_of_another_history_is_refused_and_the_extent_is_named() {
+    let mut store = Store::new(65_536);
+    store.begin();
+    let mut states = Vec::new();
+    for _ in 0..2 {
+        store.finish_copy_of(&change(3));
+    }
+    for n in 0..4 {
+        let state = store.commit(&change(n));
+        states.push((store.seq, state));
+        store.ship();
+    }
+    // A restore has ended the first history before its last two events.
+    let fork = states[1];
+    store.seq = fork.0;
+    store.timeline = 2;
+    store.fold("TRUNCATE");
+    store.begin();
+    store.finish_copy_of(&change(3));
+    store.commit(&change(3));
+    let newest = store.commit(&change(3));
+    let newest = (store.seq, newest);
+    store.ship();
+    let of = |timeline, seq| EventRef {
+        timeline: Some(timeline),
+        seq,
+    };
+    assert_eq!(store.restore(&event(of(2, newest.0))).unwrap(), newest);
+    assert_eq!(store.restore(&event(newest.0)).unwrap(), newest);
+    // The number is in both histories.
+    assert_eq!(
+        store.restore(&event(of(1, states[3].0))).unwrap(),
+        states[3]
+    );
+    assert_eq!(
+        store.restore(&before_event(of(1, fork.0 + 1))).unwrap(),
+        fork
+    );
+    // The second history has no such event, and the first has one of that number.
+    for (target, other) in [(event(fork.0), "1."), (event(of(3, newest.0)), "2.")] {
+        let error = store.restore(&target).unwrap_err();
+        assert!(matches!(error, ArchiveError::Outside { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("has event {other}")), "{text}");
+    }
+    let error = store.restore(&event(999)).unwrap_err().to_string();
+    let extent = format!("it has events 1.1 to 2.{}", newest.0);
+    assert!(error.contains(&extent), "{error}");
 }

@@ -7,4 +7,5 @@ mod files;
 mod generations;
 mod moments;
 mod resuming;
+mod storage;
 mod store;

@@ -60,7 +60,7 @@ fn another_data_directory_does_not_continue_the_archive() {
     let mut needs = store.needs();
     needs.instance = "a copy".into();
     let database = std::fs::File::open(store.dir.path().join("a.db")).unwrap();
-    let resumed = deia_archive::resume(needs, &database, None, None).unwrap();
+    let resumed = deia_archive::resume(needs, &database, None, None, None).unwrap();
     let deia_archive::Resumed::Begins { reason, ahead } = resumed else {
         panic!("it continues");
     };
@@ -194,6 +194,38 @@ fn log_that_is_damaged_where_the_archive_has_it_has_lost_commits() {
         assert!(reason.contains(expected), "{reason}");
         assert_eq!(found, (store.seq, state));
     }
+}
+
+#[test]
+fn older_database_without_its_log_has_lost_commits() {
+    let mut store = shipped();
+    store.fold("TRUNCATE");
+    let path = store.dir.path().join("a.db");
+    let old = std::fs::read(&path).unwrap();
+    let had = store.seq;
+    let state = store.commit(&change(2));
+    let truth = (store.seq, state);
+    store.ship();
+    store.fold("TRUNCATE");
+    // The disk shows an older state of the file, and no log.
+    let new = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &old).unwrap();
+    let resumed = store.resume_opened_at(Some(had)).unwrap();
+    let deia_archive::Resumed::Begins { reason, ahead } = resumed else {
+        panic!("it continues");
+    };
+    assert!(reason.contains("the disk has lost"), "{reason}");
+    let point = ahead.unwrap().mark(&*store.storage, "point_lost", "");
+    let point = Target::Point(point.unwrap().id);
+    assert_eq!(store.restore(&point).unwrap(), truth);
+    // One that had a later event has gone on without the archive.
+    let resumed = store.resume_opened_at(Some(store.seq + 1)).unwrap();
+    let deia_archive::Resumed::Begins { ahead, .. } = resumed else {
+        panic!("it continues");
+    };
+    assert!(ahead.is_none());
+    std::fs::write(&path, new).unwrap();
+    store.resume().unwrap();
 }
 
 #[test]

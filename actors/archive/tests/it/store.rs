@@ -7,8 +7,8 @@ use std::{
 };
 
 use deia_archive::{
-    ArchiveError, Commit, Directory, GenerationWriter, LogEnd, LogFile, Needs, Resumed, Storage,
-    Survey, Target, plan, restore, resume,
+    ArchiveError, Commit, Directory, EventRef, GenerationWriter, LogEnd, LogFile, Moment, Needs,
+    Resumed, Storage, Survey, Target, plan, restore, resume,
 };
 use rusqlite::Connection;
 
@@ -28,6 +28,8 @@ pub(crate) struct Store {
     /// Time of the next commit, if it is not that of its number.
     pub(crate) clock: Option<i64>,
     piece: usize,
+    /// The history of the next commits.
+    pub(crate) timeline: u64,
 }
 
 impl Store {
@@ -50,6 +52,7 @@ impl Store {
             seq: 0,
             clock: None,
             piece,
+            timeline: 1,
         }
     }
 
@@ -108,11 +111,18 @@ impl Store {
     }
 
     pub(crate) fn try_resume(&self) -> Result<Resumed, ArchiveError> {
-        resume(self.needs(), &self.database, Some(&self.log), self.end())
+        self.resume_opened_at(None)
+    }
+
+    /// Opens the archive again, as a store that had this newest event when it was opened.
+    pub(crate) fn resume_opened_at(&self, seq: Option<u64>) -> Result<Resumed, ArchiveError> {
+        let (log, end) = (Some(&self.log), self.end());
+        resume(self.needs(), &self.database, log, end, seq)
     }
 
     pub(crate) fn try_ship(&mut self) -> Result<(), ArchiveError> {
         let Some(end) = self.end() else { return Ok(()) };
+        let timeline = self.timeline;
         let (commits, writer) = (&mut self.commits, self.writer.as_mut().unwrap());
         loop {
             let upto = |end: LogEnd| {
@@ -120,7 +130,7 @@ impl Store {
                     .iter()
                     .take_while(|it| it.frame <= end.frames)
                     .count();
-                (commits.drain(..count).collect(), 1)
+                (commits.drain(..count).collect(), timeline)
             };
             if writer.ship(&self.log, end, upto)? {
                 return Ok(());
@@ -201,6 +211,21 @@ impl Store {
     pub(crate) fn archive(&self) -> PathBuf {
         self.dir.path().join("archive")
     }
+}
+
+/// Returns the target of a time.
+pub(crate) fn at_time(millis: i64) -> Target {
+    Target::Moment(Moment::At(millis))
+}
+
+/// Returns the target of an event.
+pub(crate) fn event(event: impl Into<EventRef>) -> Target {
+    Target::Moment(Moment::Event(event.into()))
+}
+
+/// Returns the target of the commit before an event.
+pub(crate) fn before_event(event: impl Into<EventRef>) -> Target {
+    Target::Moment(Moment::BeforeEvent(event.into()))
 }
 
 fn connect(path: &Path) -> Connection {

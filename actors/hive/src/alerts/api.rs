@@ -7,7 +7,7 @@ use deia_model::{Alert, AlertId, Condition, Page, PageRequest, Principal, Timest
 
 use super::{
     AlertNeeds,
-    conditions::{ArchiveHealth, Limits, Observed, TrailHealth, conditions},
+    conditions::{Limits, Observed, TrailHealth, conditions},
 };
 use crate::{
     HiveError,
@@ -93,7 +93,7 @@ impl AlertsApi {
             webhooks: &webhooks,
             audit: health_of(&self.audit),
             settings_taken_back: self.live_settings.taken_back(),
-            archive: archive_of(&self.recovery),
+            archive: self.recovery.health(),
             now: Timestamp::now(),
             mode: &self.level.get(),
             disk_percent: disk.map_or(0.0, |disk| disk.used_percent()),
@@ -123,14 +123,6 @@ fn health_of(audit: &AuditApi) -> TrailHealth {
     }
 }
 
-fn archive_of(recovery: &RecoveryApi) -> ArchiveHealth {
-    ArchiveHealth {
-        failing: recovery.is_failing(),
-        ahead: recovery.ahead().map(|point| point.to_string()),
-        exposure_seconds: recovery.exposure_seconds(),
-    }
-}
-
 fn limits(config: &Config) -> Limits {
     let settings = &config.alerts;
     Limits {
@@ -139,6 +131,8 @@ fn limits(config: &Config) -> Limits {
         follower_lag: settings.follower_lag,
         oldest_queued: settings.oldest_queued,
         archive_lag: config.recovery.alert_after,
+        point_every: config.recovery.point_every,
+        drill_every: config.recovery.drill_every,
     }
 }
 

@@ -11,10 +11,10 @@ use deia_model::{
     Timestamp, Webhook, summary,
 };
 
-pub(crate) use self::archive::ArchiveHealth;
 use crate::{
     bots::Trouble,
     mode::{InForce, LevelSource},
+    recovery::ArchiveHealth,
 };
 
 /// The state of the hive that the rules look at.
@@ -64,6 +64,10 @@ pub(crate) struct Limits {
     pub(crate) oldest_queued: Duration,
     /// Age of the oldest commit that the archive may not have.
     pub(crate) archive_lag: Duration,
+    /// Interval of the restore points.
+    pub(crate) point_every: Duration,
+    /// Interval of the restores for practice.
+    pub(crate) drill_every: Duration,
     /// Time for which all deliveries to an endpoint may fail.
     pub(crate) webhook_failing: Duration,
 }

@@ -36,6 +36,8 @@ pub struct RecoverySettings {
     pub checkpoint_wait: Duration,
     #[serde(with = "deia_model::duration")]
     pub alert_after: Duration,
+    #[serde(with = "deia_model::duration")]
+    pub request_timeout: Duration,
     pub compression: i32,
     pub piece_max_bytes: ByteSize,
     pub key: String,
@@ -44,9 +46,9 @@ pub struct RecoverySettings {
 impl RecoverySettings {
     pub(super) fn check(&self, check: &mut Checker) {
         let url = &self.url;
-        if !url.is_empty() && deia_archive::open(url).is_err() {
-            let allowed = "file:/// and the absolute path of a directory, or empty";
-            check.refuse("recovery.url", url, allowed);
+        if !url.is_empty() && deia_object_storage::check(url).is_err() {
+            let allowed = "file:/// and the absolute path of a directory, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, all without credentials and options, or empty";
+            check.refuse("recovery.url", deia_object_storage::shown(url), allowed);
         }
         let key = &self.key;
         if !key.is_empty() && key.parse::<age::x25519::Recipient>().is_err() {
@@ -67,6 +69,11 @@ impl RecoverySettings {
                 millis(10)..=10 * SECOND,
             ),
             ("alert_after", self.alert_after, SECOND..=HOUR),
+            (
+                "request_timeout",
+                self.request_timeout,
+                SECOND..=10 * MINUTE,
+            ),
         ] {
             check.duration(&format!("recovery.{key}"), value, allowed);
         }

@@ -223,6 +223,14 @@ metrics! {
             "Generations of the archive that began since the start";
         RECOVERY_POINTS_MADE = Counter "deia_recovery_points_made_total" []
             "Restore points that were made since the start";
+        RECOVERY_RESTORE_SECONDS = Gauge "deia_recovery_restore_seconds" []
+            "Duration of the last restore for practice that succeeded; no sample before the first";
+        RECOVERY_RESTORE_ESTIMATE = Gauge "deia_recovery_restore_estimate_seconds" []
+            "Time that a restore of the newest point would take, by that restore and the growth of the database since";
+        RECOVERY_VERIFIED_AT = Gauge "deia_recovery_verified_timestamp_seconds" []
+            "Time of that restore, in seconds since 1970";
+        RECOVERY_DAMAGED = Gauge "deia_recovery_damaged_objects" []
+            "Objects of the archive that are known not to be sound";
     }
     "Live stream" {
         STREAM_CLIENTS = Gauge "deia_stream_clients" []

@@ -10,6 +10,15 @@ pub(super) fn write(api: &RecoveryApi, out: &mut Exposition) {
     if let Some(exposure) = exposure {
         out.number(&table::RECOVERY_EXPOSURE, [""; 0], exposure);
     }
+    if let Some(last) = inner.drills.last() {
+        out.number(&table::RECOVERY_RESTORE_SECONDS, [""; 0], last.seconds);
+        let at = last.at.as_millis() as f64 / 1_000.0;
+        out.number(&table::RECOVERY_VERIFIED_AT, [""; 0], at);
+    }
+    if let Some(seconds) = api.estimate(&inner) {
+        out.number(&table::RECOVERY_RESTORE_ESTIMATE, [""; 0], seconds);
+    }
+    out.gauge(&table::RECOVERY_DAMAGED, inner.damaged().len() as u64);
     out.gauge(&table::RECOVERY_POINTS, inner.points.len() as u64);
     out.gauge(&table::RECOVERY_ARCHIVE_BYTES, inner.bytes);
     out.gauge(&table::RECOVERY_PARTS, inner.counters.parts);

@@ -1,5 +1,7 @@
 //! A restore on a machine without a hive: from an archive to a new data directory.
 
+mod newest;
+
 use std::{
     fs::{self, DirBuilder},
     io,
@@ -8,28 +10,22 @@ use std::{
     sync::Arc,
 };
 
-use deia_archive::{ArchiveError, Plan, Restored, Storage, Survey, Target, plan, restore};
-use deia_ledger::store::Examined;
-use deia_model::{RestoredHive, Timestamp};
+use deia_archive::{ArchiveError, Moment, Restored, Storage, Survey, Target};
+use deia_model::{ComparedWith, PointId, RestoreMoment, RestoredHive, Timestamp};
 
+use self::newest::Newest;
 use super::{
+    checked::{DATABASE, planned, remove_database, restore_checked},
     put_back::Files,
+    report::Later,
     restored::{mark, settle},
+    restoring::event_ref,
 };
 use crate::{
     HiveStartError,
     config::{Config, ConfigError, Layers},
-    host::DiskSpace,
     reset_admin_key,
-    store_options::examine_store,
 };
-
-/// Name of the database file in a data directory.
-pub(super) const DATABASE: &str = "deia.db";
-
-/// Times that an archive is looked at again whose parts are bundled meanwhile. Fixed: bundles are
-/// made minutes apart.
-const LOOKS: u32 = 3;
 
 /// Reason why nothing was restored.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +55,9 @@ pub enum RestoreError {
         /// The reason.
         reason: String,
     },
+    /// The archive does not have the moment.
+    #[error("{0}")]
+    Outside(String),
     /// The restored store is not sound.
     #[error("the restored store is not sound: {0}")]
     Unsound(String),
@@ -77,8 +76,10 @@ pub struct OfflineRestore {
     pub from: String,
     /// Id of the hive; may be left out if the archive has one.
     pub hive: Option<String>,
-    /// The moment.
-    pub target: Target,
+    /// The restore point; `None`: the newest generation.
+    pub point: Option<PointId>,
+    /// The moment; `None`: the point, or the newest commit.
+    pub moment: Option<RestoreMoment>,
     /// The new data directory.
     pub to: PathBuf,
     /// True if the restored hive works at once, without a pause.
@@ -108,7 +109,9 @@ pub struct RestoreReport {
 /// # Errors
 /// [`RestoreError`]; the directory has no store then.
 pub async fn restore_offline(request: &OfflineRestore) -> Result<RestoreReport, RestoreError> {
-    let storage = deia_archive::open(&request.from).map_err(RestoreError::Choice)?;
+    let config = config_of(&request.to)?;
+    let storage = super::open_storage(&request.from, &config.recovery);
+    let storage = storage.map_err(RestoreError::Choice)?;
     let to = request.to.clone();
     let target_error = |source| RestoreError::Target {
         path: request.to.clone(),
@@ -120,28 +123,76 @@ pub async fn restore_offline(request: &OfflineRestore) -> Result<RestoreReport, 
     let mut builder = DirBuilder::new();
     let made = builder.recursive(true).mode(0o700).create(&to);
     made.map_err(target_error)?;
-    let asked = request.clone();
-    let restoring = tokio::task::spawn_blocking(move || restore_all(&storage, &asked));
+    let chosen = request.hive.clone();
+    let finding = tokio::task::spawn_blocking(move || {
+        let hive = match chosen {
+            Some(hive) => hive,
+            None => the_only_hive(&*storage)?,
+        };
+        Ok::<_, RestoreError>((hive, storage))
+    });
+    let found = finding
+        .await
+        .map_err(|error| target_error(io::Error::other(error)))?;
+    let (hive, storage) = found?;
+    let mut newest = Newest::new(storage.clone(), hive.clone(), &to);
+    let restored = restore_to(request, &mut newest, &storage, &hive).await;
+    newest.close().await;
+    let made = restored?;
+    Ok(made)
+}
+
+/// Restores the moment of a request, and prepares the directory for a start.
+async fn restore_to(
+    request: &OfflineRestore,
+    newest: &mut Newest,
+    storage: &Arc<dyn Storage>,
+    hive: &str,
+) -> Result<RestoreReport, RestoreError> {
+    let target_error = |source| RestoreError::Target {
+        path: request.to.clone(),
+        source,
+    };
+    let target = target(request, newest).await?;
+    let (from, of, asked) = (storage.clone(), hive.to_owned(), target.clone());
+    let (to, identity) = (request.to.clone(), request.identity.clone());
+    let restoring = tokio::task::spawn_blocking(move || {
+        restore_all(&from, &of, &asked, &to, identity.as_deref())
+    });
     let ended = restoring
         .await
         .map_err(|error| target_error(io::Error::other(error)))?;
     let made = ended?;
-    let restored = made.restored;
-    let dir = serde_json::to_string(&request.to).map_err(|error| target_error(error.into()))?;
-    let config = Layers::default().set("data_dir", dir).load()?;
+    let config = config_of(&request.to)?;
     let mut notes = made.notes;
     notes.extend(notes_of_restore());
-    let facts = facts(&restored, None, !request.go, notes);
-    let settled = settle_all(&config, &facts).await;
+    let later = match target {
+        // Nothing in the archive is later.
+        Target::Newest => None,
+        _ => match newest.open().await {
+            Ok(ledger) => Some(Later {
+                ledger,
+                kind: ComparedWith::Archive,
+            }),
+            Err(error) => {
+                notes.push(format!(
+                    "the newest commit of the archive cannot be restored for a comparison ({error}): which work was lost, and which revoked access is valid again, is not known"
+                ));
+                None
+            }
+        },
+    };
+    let mut facts = facts(&made.restored, None, !request.go, notes);
+    let settled = settle_all(&config, &mut facts, later.as_ref()).await;
     if settled.is_err() {
-        let _ = fs::remove_file(request.to.join(DATABASE));
+        remove_database(&request.to.join(DATABASE));
     }
     settled?;
     mark(&request.to, &facts).map_err(target_error)?;
     Ok(RestoreReport {
-        hive: made.hive,
+        hive: hive.to_owned(),
         keys: made.keys,
-        bytes: u64::from(restored.pages) * u64::from(restored.page_bytes),
+        bytes: made.restored.bytes(),
         restored: facts,
         admin_key: config.admin_key_path(),
     })
@@ -149,32 +200,32 @@ pub async fn restore_offline(request: &OfflineRestore) -> Result<RestoreReport, 
 
 /// Everything that a restore has brought to a directory.
 struct Made {
-    hive: String,
     restored: Restored,
     keys: Vec<String>,
     notes: Vec<String>,
 }
 
 /// Restores the store, its files and its keys to a new directory. Blocks.
-fn restore_all(storage: &Arc<dyn Storage>, request: &OfflineRestore) -> Result<Made, RestoreError> {
-    let hive = match &request.hive {
-        Some(hive) => hive.clone(),
-        None => the_only_hive(&**storage)?,
-    };
-    let path = request.to.join(DATABASE);
+fn restore_all(
+    storage: &Arc<dyn Storage>,
+    hive: &str,
+    target: &Target,
+    to: &Path,
+    identity: Option<&Path>,
+) -> Result<Made, RestoreError> {
+    let path = to.join(DATABASE);
     // Wrong identities are refused before anything is restored.
-    let planned = planned(storage, &hive, &request.target)?;
-    Files::of(storage, &hive, &planned)?.keys(request.identity.as_deref())?;
-    let (restored, plan) = restore_checked(storage, &hive, &request.target, &path)?;
+    let planned = planned(storage, hive, target)?;
+    Files::of(storage, hive, &planned)?.keys(identity)?;
+    let (restored, plan) = restore_checked(storage, hive, target, &path)?;
     let put_back = || {
-        let mut files = Files::of(storage, &hive, &plan)?;
-        let keys = files.keys(request.identity.as_deref())?;
-        files.all(&request.to)?;
-        keys.write(&request.to)
-            .map_err(|source| RestoreError::Target {
-                path: request.to.clone(),
-                source,
-            })?;
+        let mut files = Files::of(storage, hive, &plan)?;
+        let keys = files.keys(identity)?;
+        files.all(to)?;
+        keys.write(to).map_err(|source| RestoreError::Target {
+            path: to.to_owned(),
+            source,
+        })?;
         let mut notes = plan.notes;
         notes.extend(files.notes);
         notes.extend(keys.notes.iter().cloned());
@@ -182,7 +233,6 @@ fn restore_all(storage: &Arc<dyn Storage>, request: &OfflineRestore) -> Result<M
     };
     match put_back() {
         Ok((keys, notes)) => Ok(Made {
-            hive,
             restored,
             keys,
             notes,
@@ -190,20 +240,54 @@ fn restore_all(storage: &Arc<dyn Storage>, request: &OfflineRestore) -> Result<M
         Err(error) => {
             // A store without its files is not what was asked for.
             remove_database(&path);
-            Files::discard(&request.to);
+            Files::discard(to);
             Err(error)
         }
     }
 }
 
-fn planned(storage: &Arc<dyn Storage>, hive: &str, target: &Target) -> Result<Plan, RestoreError> {
-    let survey = Survey::of(&**storage, hive)?;
-    let planned = plan(&**storage, hive, &survey, target);
-    planned.map_err(|error| newest_good(error, &survey))
+/// Finds the target of a request.
+async fn target(request: &OfflineRestore, newest: &mut Newest) -> Result<Target, RestoreError> {
+    let moment = match request.moment {
+        None => None,
+        Some(RestoreMoment::At(at)) if at > Timestamp::now() => {
+            let reason = format!("{at} is in the future, by the clock of this machine");
+            return Err(RestoreError::Outside(reason));
+        }
+        Some(RestoreMoment::At(at)) => Some(Moment::At(at.as_millis())),
+        Some(RestoreMoment::Event(event)) => Some(Moment::Event(event_ref(event))),
+        Some(RestoreMoment::BeforeEvent(event)) => Some(Moment::BeforeEvent(event_ref(event))),
+        Some(RestoreMoment::Task(task)) => Some(Moment::Event(newest.submission(task).await?)),
+        Some(RestoreMoment::BeforeTask(task)) => {
+            Some(Moment::BeforeEvent(newest.submission(task).await?))
+        }
+    };
+    Ok(match (request.point, moment) {
+        (None, None) => Target::Newest,
+        (None, Some(moment)) => Target::Moment(moment),
+        (Some(point), None) => Target::Point(point.to_string()),
+        (Some(point), Some(moment)) => Target::After {
+            point: point.to_string(),
+            moment,
+        },
+    })
 }
 
-async fn settle_all(config: &Config, facts: &RestoredHive) -> Result<(), HiveStartError> {
-    settle(config, facts, "deia").await?;
+/// Returns the settings of a restored directory.
+fn config_of(dir: &Path) -> Result<Config, RestoreError> {
+    let dir = serde_json::to_string(dir).map_err(|error| RestoreError::Target {
+        path: dir.to_owned(),
+        source: error.into(),
+    })?;
+    Ok(Layers::default().set("data_dir", dir).load()?)
+}
+
+async fn settle_all(
+    config: &Config,
+    facts: &mut RestoredHive,
+    later: Option<&Later>,
+) -> Result<(), HiveStartError> {
+    settle(config, facts, "deia", later).await?;
     reset_admin_key(config).await.map(drop)
 }
 
@@ -247,96 +331,6 @@ pub(super) fn facts(
         lost_up_to,
         paused,
         notes,
-    }
-}
-
-/// Restores a database file, and examines it. Blocks.
-pub(super) fn restore_checked(
-    storage: &Arc<dyn Storage>,
-    hive: &str,
-    target: &Target,
-    path: &Path,
-) -> Result<(Restored, Plan), RestoreError> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let mut looks = 1;
-    let (restored, plan) = loop {
-        let survey = Survey::of(&**storage, hive)?;
-        let made = match plan(&**storage, hive, &survey, target) {
-            Err(error) => Err(error),
-            Ok(plan) => {
-                has_space(dir, plan.bytes())?;
-                let restored = restore(&**storage, &survey, &plan, path);
-                restored.map(|restored| (restored, plan))
-            }
-        };
-        match made {
-            // Parts were put into a bundle meanwhile.
-            Err(ArchiveError::Missing { .. }) if looks < LOOKS => looks += 1,
-            made => break made.map_err(|error| newest_good(error, &survey))?,
-        }
-    };
-    let examined = examine_store(path).map_err(RestoreError::from);
-    let checked = examined.and_then(|examined| check(&examined, hive, &restored));
-    if let Err(error) = checked {
-        remove_database(path);
-        return Err(error);
-    }
-    Ok((restored, plan))
-}
-
-/// Checks that a directory has space for a database file, and as much again for its disk not
-/// to be full then.
-fn has_space(dir: &Path, bytes: u64) -> Result<(), RestoreError> {
-    // A file system that does not report its free space is assumed to have enough.
-    let free = DiskSpace::of(dir).map_or(u64::MAX, |disk| disk.free_bytes);
-    match free >= bytes.saturating_mul(2) {
-        true => Ok(()),
-        false => Err(RestoreError::Choice(format!(
-            "{} has {free} bytes free, and the restore needs {}: free some space",
-            dir.display(),
-            bytes.saturating_mul(2)
-        ))),
-    }
-}
-
-/// Removes a database file, with its log and the index of that.
-pub(super) fn remove_database(path: &Path) {
-    for extension in ["db", "db-wal", "db-shm"] {
-        let _ = fs::remove_file(path.with_extension(extension));
-    }
-}
-
-fn check(examined: &Examined, hive: &str, restored: &Restored) -> Result<(), RestoreError> {
-    if let Some(problem) = examined.problems.first() {
-        return Err(RestoreError::Unsound(problem.clone()));
-    }
-    if examined.hive_id != hive {
-        let reason = format!("it is the store of {}, not of {hive}", examined.hive_id);
-        return Err(RestoreError::Unsound(reason));
-    }
-    let seq = examined.head.seq;
-    let is_it = seq == restored.commit.seq || !restored.is_known && seq > restored.commit.seq;
-    if !is_it {
-        let reason = format!(
-            "its newest event is {}, and the archive says {}",
-            examined.head.seq, restored.commit.seq
-        );
-        return Err(RestoreError::Unsound(reason));
-    }
-    Ok(())
-}
-
-/// Adds the restore points that the archive has to an error.
-fn newest_good(error: ArchiveError, survey: &Survey) -> RestoreError {
-    let points = survey.points.iter().rev().take(3);
-    let points: Vec<_> = points.map(|point| point.id.as_str()).collect();
-    match (&error, points.is_empty()) {
-        (ArchiveError::Damaged { .. } | ArchiveError::Missing { .. }, false) => {
-            RestoreError::Choice(format!(
-                "{error}; nothing was restored: try another moment, such as --point {}",
-                points.join(" or --point ")
-            ))
-        }
-        _ => error.into(),
+        report: None,
     }
 }

@@ -23,7 +23,7 @@ use deia_model::{
 use serde_json::json;
 
 use self::{cleaning::Cleaned, files::Files, observed::Observed};
-use super::state::Shared;
+use super::{open_storage, state::Shared};
 use crate::{config::Settings, file_notes::FileNotes, settings::SettingsSource, subsystem::Deps};
 
 /// Pause after a first failure. Fixed: `recovery.alert_after` decides when it matters.
@@ -49,6 +49,8 @@ struct Handle {
     settings_source: Arc<dyn SettingsSource>,
     is_ending: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// The storage of the archive, with its URL, once it was opened.
+    storage: Mutex<Option<(String, Arc<dyn Storage>)>>,
     /// The cleaning under way. It outlives a thread that died.
     cleaning: Mutex<Option<JoinHandle<Result<Cleaned, ArchiveError>>>>,
 }
@@ -73,6 +75,7 @@ impl Shipping {
             settings_source,
             is_ending: AtomicBool::new(false),
             thread: Mutex::default(),
+            storage: Mutex::default(),
             cleaning: Mutex::default(),
         }))
     }
@@ -85,9 +88,26 @@ impl Shipping {
         &self.0.feed
     }
 
-    /// Opens the storage of the archive.
+    /// Returns the storage of the archive, the same for all users: its connections are shared, and
+    /// a stop ends the calls of all.
     pub(super) fn storage(&self) -> Result<Arc<dyn Storage>, String> {
-        deia_archive::open(&self.0.settings.get().recovery_url())
+        let settings = self.0.settings.get();
+        let url = settings.recovery_url();
+        let mut opened = { self.0.storage.lock() }.unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, storage)) = opened.as_ref().filter(|(of, _)| *of == url) {
+            return Ok(storage.clone());
+        }
+        let storage = open_storage(&url, &settings.recovery)?;
+        *opened = Some((url, storage.clone()));
+        Ok(storage)
+    }
+
+    /// Ends all calls to the storage.
+    fn interrupt(&self) {
+        let opened = { self.0.storage.lock() }.unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, storage)) = opened.as_ref() {
+            storage.interrupt();
+        }
     }
 
     /// Returns true if there is no archive.
@@ -157,6 +177,8 @@ impl Shipping {
                 "the archive does not answer: the last commits are shipped by the next start"
             );
         }
+        // Nobody waits for a store that does not answer: a cleaning, a job, or that thread.
+        self.interrupt();
     }
 }
 

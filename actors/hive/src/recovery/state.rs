@@ -6,13 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deia_archive::{Point, PointKind};
+use deia_archive::{Fault, Point, PointKind};
 use deia_model::{
-    NewEvent, PointId, RecoveryFailure, RecoveryJob, RecoveryState, RestorePoint, RestorePointKind,
-    RestoredHive, Timestamp,
+    NewEvent, PointId, RecoveryFailure, RecoveryJob, RecoveryState, ReplacedStore, RestorePoint,
+    RestorePointKind, RestoredHive, Timestamp,
 };
-use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+
+use super::drills::Drills;
 
 /// Requests for restore points that may wait. Fixed: one point stands for all of them.
 const WAITING_MAX: usize = 64;
@@ -28,14 +29,6 @@ pub(super) struct PointRequest {
     /// True once its snapshot has begun.
     pub(super) begun: bool,
     pub(super) made: Option<oneshot::Sender<()>>,
-}
-
-/// A restore for practice that succeeded.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Drilled {
-    pub(super) point: String,
-    pub(super) at: Timestamp,
-    pub(super) seconds: f64,
 }
 
 /// Counters since the start.
@@ -75,8 +68,12 @@ pub(super) struct Inner {
     pub(super) counters: Counters,
     pub(super) requests: VecDeque<PointRequest>,
     pub(super) events: VecDeque<NewEvent>,
-    pub(super) drilled: Option<Drilled>,
-    pub(super) drill_tried_at: Option<Timestamp>,
+    pub(super) drills: Drills,
+    /// Objects that were found damaged: by the last look at the archive, and by the last
+    /// verification.
+    pub(super) faults: [Vec<Fault>; 2],
+    /// Stores that restores in place have replaced.
+    pub(super) replaced: Vec<ReplacedStore>,
     pub(super) job: Option<RecoveryJob>,
 }
 
@@ -104,8 +101,9 @@ impl Default for Shared {
             counters: Counters::default(),
             requests: VecDeque::new(),
             events: VecDeque::new(),
-            drilled: None,
-            drill_tried_at: None,
+            drills: Drills::default(),
+            faults: Default::default(),
+            replaced: Vec::new(),
             job: None,
         }))
     }
@@ -196,9 +194,23 @@ impl Inner {
         )
     }
 
+    /// Returns the objects that are known to be damaged, each once.
+    pub(super) fn damaged(&self) -> Vec<&Fault> {
+        let [looked, verified] = &self.faults;
+        let is_new = |fault: &&Fault| !looked.iter().any(|it| it.place == fault.place);
+        looked
+            .iter()
+            .chain(verified.iter().filter(is_new))
+            .collect()
+    }
+
+    /// Returns the newest point.
+    pub(super) fn newest_point(&self) -> Option<&Point> {
+        self.points.iter().max_by_key(|point| point.order())
+    }
+
     /// Returns a point as callers see it.
     pub(super) fn shown(&self, point: &Point) -> Option<RestorePoint> {
-        let drilled = self.drilled.as_ref().filter(|it| it.point == point.id);
         Some(RestorePoint {
             id: point.id.parse().ok()?,
             kind: match point.kind {
@@ -212,7 +224,7 @@ impl Inner {
             position: format!("{}.{}", point.timeline, point.seq),
             generation: point.generation.clone(),
             database_bytes: u64::from(point.pages) * u64::from(point.page_bytes),
-            verified_at: drilled.map(|it| it.at),
+            verified_at: self.drills.of(&point.id),
         })
     }
 }

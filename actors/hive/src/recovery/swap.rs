@@ -7,10 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use deia_model::{RestoredHive, Timestamp};
+use deia_model::{ReplacedStore, RestoredHive, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{names::OUTPUTS, offline::DATABASE, restored::mark};
+use super::{checked::DATABASE, names::OUTPUTS, restored::mark};
 
 /// Directory of a prepared store, below the data directory.
 const PREPARED: &str = "restore";
@@ -18,6 +18,10 @@ const PREPARED: &str = "restore";
 const READY: &str = "ready.json";
 /// File with the identity of a data directory.
 const INSTANCE: &str = "deia.instance";
+/// Beginning of the names of the directories with stores that were replaced.
+const REPLACED: &str = "replaced-";
+/// Replaced stores that are listed, the newest ones. Fixed: each is a whole store.
+const REPLACED_SHOWN: usize = 100;
 /// Extensions of the files of a database.
 const EXTENSIONS: [&str; 3] = ["db", "db-wal", "db-shm"];
 
@@ -48,7 +52,7 @@ struct Ready {
 /// Notes that the prepared store is whole: the next start takes it.
 pub(super) fn set_ready(data_dir: &Path, restored: &RestoredHive) -> io::Result<()> {
     let ready = Ready {
-        aside: format!("replaced-{}", Timestamp::now().as_millis()),
+        aside: format!("{REPLACED}{}", Timestamp::now().as_millis()),
         restored: restored.clone(),
     };
     let text = serde_json::to_string_pretty(&ready)?;
@@ -128,6 +132,39 @@ fn make_private(dir: &Path) -> io::Result<()> {
     }
 }
 
+/// Returns the stores that restores in place have replaced, the newest first. They are kept until
+/// somebody removes them: nothing else has what was lost.
+pub(super) fn replaced(data_dir: &Path) -> Vec<ReplacedStore> {
+    let entries = fs::read_dir(data_dir).into_iter().flatten().flatten();
+    let mut found: Vec<_> = entries
+        .filter_map(|entry| store_in(&entry.path()))
+        .collect();
+    found.sort_by_key(|it| std::cmp::Reverse(it.replaced_at));
+    found.truncate(REPLACED_SHOWN);
+    found
+}
+
+fn store_in(dir: &Path) -> Option<ReplacedStore> {
+    let name = dir.file_name()?.to_str()?;
+    let millis = name.strip_prefix(REPLACED)?.parse().ok()?;
+    Some(ReplacedStore {
+        path: dir.display().to_string(),
+        replaced_at: Timestamp::from_millis(millis),
+        bytes: size_of(dir),
+    })
+}
+
+/// Returns the bytes of the files below a directory; what cannot be read counts as nothing.
+fn size_of(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let sizes = entries.map(|entry| match entry.metadata() {
+        Ok(about) if about.is_dir() => size_of(&entry.path()),
+        Ok(about) => about.len(),
+        Err(_) => 0,
+    });
+    sizes.sum()
+}
+
 /// Moves the files of a database to a directory.
 fn put_aside(current: &Path, aside: &Path) -> io::Result<()> {
     let files = EXTENSIONS.iter().rev();
@@ -174,6 +211,7 @@ mod tests {
             lost_up_to: None,
             paused: true,
             notes: Vec::new(),
+            report: None,
         }
     }
 
@@ -192,6 +230,10 @@ mod tests {
         assert_eq!(read(data.join("deia.db")), "new");
         assert!(!data.join("deia.db-wal").exists() && !data.join(INSTANCE).exists());
         assert_eq!(read(kept.join("deia.db-wal")), "old log");
+        let listed = replaced(data);
+        assert_eq!(listed.len(), 1);
+        assert_eq!(listed[0].path, kept.display().to_string());
+        assert_eq!(listed[0].bytes, "oldold log".len() as u64);
         assert_eq!(crate::recovery::restored(data), Some(facts()));
         assert!(!dir.exists());
         assert_eq!(swap_in(data).unwrap(), None);

@@ -57,6 +57,8 @@ pub(super) struct State {
     pub(super) is_known: bool,
     /// True if the archive has a snapshot that the shipped log goes on from.
     pub(super) is_complete: bool,
+    /// Number of the newest event when the store was opened.
+    pub(super) opened_at: Option<u64>,
 }
 
 impl State {
@@ -68,6 +70,7 @@ impl State {
             losses: self.losses,
             is_known: self.is_known,
             is_urgent: self.is_urgent(),
+            opened_at: self.opened_at,
         }
     }
 

@@ -27,7 +27,9 @@ pub(super) fn status() -> Value {
         "archive_was_ahead": true, "archive_ahead_point": POINT,
         "points": 144, "newest_point": point(),
         "archive_bytes": 73_400_320, "verified_at": "2026-11-20T09:00:03.300Z",
-        "restore_seconds": 3.2, "not_included": ["admin.key"], "encrypted": false,
+        "damaged": [fault()], "damaged_total": 1, "drill_every_seconds": 86_400,
+        "drill_failed": { "since": "2026-11-20T09:00:03.300Z", "reason": fault()["reason"] },
+        "restore_seconds": 3.2, "restore_estimate_seconds": 3.5, "not_included": ["admin.key"], "encrypted": false,
         "key_files": "encrypted", "files_waiting": 0,
         "previous_shutdown": {
             "clean": false, "last_event_at": "2026-11-20T06:12:00.000Z", "down_seconds": 42,
@@ -37,7 +39,12 @@ pub(super) fn status() -> Value {
             "restored_at": "2026-11-20T06:12:40.000Z", "to": "2026-11-20T06:00:00.000Z",
             "position": "1.4500", "lost_up_to": "1.4620", "paused": true,
             "notes": ["tasks that ended after the restored moment run again"],
+            "report": report(),
         },
+        "replaced": [{
+            "path": "/var/lib/deia/replaced-1763625600000",
+            "replaced_at": "2026-11-20T08:00:00.000Z", "bytes": 4_194_304,
+        }],
         "job": job(),
     })
 }
@@ -47,9 +54,32 @@ pub(super) fn job() -> Value {
         "kind": "verify", "state": "failed", "started_by": "ada",
         "started_at": "2026-11-20T09:00:00.000Z", "ended_at": "2026-11-20T09:00:03.300Z",
         "point": POINT, "detail": "1 object of 1204 is not sound",
-        "faults": [{
-            "place": "/mnt/nas/backups/hive-1/points/point_01h455vb4pex5vsknk084sn02q.json",
-            "reason": "its content does not match its checksum",
+        "faults": [fault()], "report": report(),
+    })
+}
+
+fn fault() -> Value {
+    json!({
+        "place": "/mnt/nas/backups/hive-1/points/point_01h455vb4pex5vsknk084sn02q.json",
+        "reason": "its content does not match its checksum",
+    })
+}
+
+fn report() -> Value {
+    json!({
+        "compared_with": "store",
+        "lost": {
+            "events": 120, "up_to": "1.4620", "until": "2026-11-20T06:11:59.000Z",
+            "seconds": 719, "tasks_submitted": 31, "tasks_ended": 28, "keys": 1,
+            "is_complete": true,
+        },
+        "repeats": {
+            "tasks": ["task_01h455vb4pex5vsknk084sn02q"], "tasks_total": 1, "deliveries": 2,
+        },
+        "valid_again": [{
+            "kind": "key", "id": "key_01h455vb4pex5vsknk084sn02q", "user": "ada",
+            "change": "was revoked",
         }],
+        "valid_again_total": 1,
     })
 }

@@ -1,7 +1,7 @@
 //! Opening a trail: it goes on exactly where its last checkpoint, or what was made durable
 //! behind it, ends.
 
-use std::path::Path;
+use std::{io::ErrorKind, path::Path};
 
 use deia_model::{EventRow, Position};
 
@@ -294,7 +294,14 @@ impl Found {
                 return Ok(());
             };
             let from = self.edge.size() % TILE_WIDTH as u64;
-            let details = self.reader.details_of_bundle(index)?;
+            let details = match self.reader.details_of_bundle(index) {
+                // A file whose beginning was being written when power was lost has no details of
+                // entries that count. Other damage is found where it is.
+                Err(ReadError::Io { source, .. }) if source.kind() == ErrorKind::InvalidData => {
+                    Vec::new()
+                }
+                read => read?,
+            };
             let from = usize::try_from(from).unwrap_or(TILE_WIDTH);
             for bytes in bundle.iter().skip(from) {
                 let Some(position) = self.follows(bytes, &details) else {

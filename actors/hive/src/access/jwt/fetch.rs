@@ -51,6 +51,8 @@ impl Fetcher {
             .no_proxy()
             .https_only(!jwt.allow_http_on_loopback)
             .pool_max_idle_per_host(0)
+            // The feature HTTP/2 of the client is there for another crate.
+            .http1_only()
             .user_agent(concat!("deia/", env!("CARGO_PKG_VERSION")))
             .build()?;
         Ok(Self { http })

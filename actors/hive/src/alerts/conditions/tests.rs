@@ -9,6 +9,8 @@ const LIMITS: Limits = Limits {
     follower_lag: Duration::from_secs(60),
     oldest_queued: Duration::from_secs(60),
     archive_lag: Duration::from_secs(60),
+    point_every: Duration::from_secs(600),
+    drill_every: Duration::from_secs(86_400),
     webhook_failing: Duration::from_secs(60),
 };
 
@@ -256,7 +258,7 @@ fn archive_that_fails_or_is_behind_needs_a_person() {
             archive: ArchiveHealth {
                 failing: failing.map(str::to_owned),
                 exposure_seconds,
-                ahead: None,
+                ..ArchiveHealth::default()
             },
             ..nothing()
         };
@@ -282,4 +284,73 @@ fn archive_with_commits_that_the_disk_has_lost_names_their_point() {
     assert_eq!(all.len(), 1);
     assert_eq!(all[0].name, AlertName::ArchiveAhead);
     assert!(all[0].what_to_do.contains("point_x"));
+}
+
+#[test]
+fn archive_that_is_not_proven_needs_a_person() {
+    let hours = |hours: u64| Some(Duration::from_secs(hours * 3_600));
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let healthy = ArchiveHealth::default;
+    for (archive, expected) in [
+        (healthy(), vec![]),
+        (
+            ArchiveHealth {
+                unproven_for: hours(30),
+                ..healthy()
+            },
+            vec![],
+        ),
+        (
+            ArchiveHealth {
+                unproven_for: hours(31),
+                ..healthy()
+            },
+            vec!["drill_overdue"],
+        ),
+        (
+            ArchiveHealth {
+                unproven_for: hours(31),
+                drill_failed: Some("damaged".to_owned()),
+                ..healthy()
+            },
+            vec!["drill_failed"],
+        ),
+        (
+            ArchiveHealth {
+                damaged: 2,
+                first_damaged: Some("a".to_owned()),
+                ..healthy()
+            },
+            vec!["archive_damaged"],
+        ),
+        (
+            ArchiveHealth {
+                newest_point_age: seconds(1_200),
+                ..healthy()
+            },
+            vec![],
+        ),
+        (
+            ArchiveHealth {
+                newest_point_age: seconds(1_201),
+                ..healthy()
+            },
+            vec!["restore_point_overdue"],
+        ),
+        (
+            ArchiveHealth {
+                newest_point_age: seconds(1_201),
+                failing: Some("full".to_owned()),
+                ..healthy()
+            },
+            vec!["archive_failing"],
+        ),
+    ] {
+        let observed = Observed {
+            archive: archive.clone(),
+            ..nothing()
+        };
+        let names: Vec<_> = found(&observed).into_iter().map(|it| it.0).collect();
+        assert_eq!(names, expected, "{archive:?}");
+    }
 }

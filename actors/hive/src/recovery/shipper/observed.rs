@@ -56,6 +56,10 @@ impl Storage for Observed {
         self.noting(|storage| storage.sweep())
     }
 
+    fn interrupt(&self) {
+        self.inner.interrupt();
+    }
+
     fn address(&self, key: &str) -> String {
         self.inner.address(key)
     }

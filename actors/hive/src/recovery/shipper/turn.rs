@@ -13,6 +13,7 @@ use super::Shipper;
 use crate::recovery::{
     known::{self, KnownArchive, recall, remember},
     schedule::{Chain, ChainLimits, needs_snapshot},
+    swap::replaced,
 };
 
 /// Longest wait for a commit. Fixed: the shortest `recovery.point_every`.
@@ -92,7 +93,8 @@ impl Shipper {
             Some(reason) => reason,
             None => {
                 let end = seen.committed.map(to_archive);
-                match resume(needs.clone(), &database, self.log.as_ref(), end)? {
+                let log = self.log.as_ref();
+                match resume(needs.clone(), &database, log, end, seen.opened_at)? {
                     Resumed::Continues(writer) => {
                         self.remember(Some(writer.generation()))?;
                         if let Some(shipped) = writer.shipped() {
@@ -366,7 +368,10 @@ impl Shipper {
                 "the archive is damaged"
             );
         }
+        let replaced = replaced(&self.handle.0.settings.get().data_dir);
         let mut inner = self.handle.shared().lock();
+        inner.replaced = replaced;
+        inner.faults[0] = survey.faults;
         inner.points = survey.points;
         inner.bytes = survey.bytes;
         if !inner.is_complete {

@@ -45,6 +45,7 @@ impl Log {
         checkpointer: &mut Checkpointer,
     ) -> rusqlite::Result<Self> {
         let head = positions::head(db)?;
+        feed.opened(head.seq);
         let mut log = Self {
             feed,
             file: None,
