@@ -96,10 +96,7 @@ impl PageMarks {
     /// # Errors
     /// Number of a page by which the database grew, and which the transaction did not write.
     pub(crate) fn committed(&mut self, pages: u32) -> Result<(), u32> {
-        for dropped in self.marks.drain((pages as usize).min(self.marks.len())..) {
-            self.sum = self.sum.wrapping_sub(dropped);
-        }
-        self.logged.truncate(pages as usize);
+        self.cut(pages);
         self.marks.resize(pages as usize, 0);
         self.logged.resize(pages as usize, false);
         let grown_from = self.pages + 1;
@@ -108,6 +105,19 @@ impl PageMarks {
             Some(missing) => Err(missing),
             None => Ok(()),
         }
+    }
+
+    /// Drops the pages of a copied file that are behind the end of the database: a file may be
+    /// longer than its last transaction says.
+    pub(crate) fn cut_copied(&mut self) {
+        self.cut(self.pages);
+    }
+
+    fn cut(&mut self, pages: u32) {
+        for dropped in self.marks.drain((pages as usize).min(self.marks.len())..) {
+            self.sum = self.sum.wrapping_sub(dropped);
+        }
+        self.logged.truncate(pages as usize);
     }
 
     /// Takes the size of a copy, which need not be that of a transaction.
@@ -196,6 +206,19 @@ mod tests {
         let mut large = PageMarks::new(512, lock - 1);
         large.logged(lock + 1, &page(1));
         assert_eq!(large.committed(lock + 1), Ok(()));
+    }
+
+    #[test]
+    fn copied_pages_behind_the_end_do_not_count() {
+        let mut marks = PageMarks::new(512, 2);
+        marks.logged(1, &page(1));
+        marks.committed(1).unwrap();
+        let expected = marks.sum();
+        marks.copied(1, &page(7));
+        marks.copied(2, &page(2));
+        marks.cut_copied();
+        assert_eq!(marks.sum(), expected);
+        assert_eq!(marks.clone().committed(2), Err(2));
     }
 
     #[test]

@@ -142,10 +142,11 @@ impl GenerationWriter {
         if !is_exact || self.pending.is_some() {
             return Ok(());
         }
-        if copying.is_first
-            && let Some(page) = self.marks.missing()
-        {
-            return Err(broken(format!("the copy has no page {page}")));
+        if copying.is_first {
+            self.marks.cut_copied();
+            if let Some(page) = self.marks.missing() {
+                return Err(broken(format!("the copy has no page {page}")));
+            }
         }
         let snapshot = Snapshot {
             v: 1,
