@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{STATUS, tasks_in};
+use super::{STATUS, is_refused_for_the_archive, tasks_in};
 use crate::{
     object_stores::{BUCKET, Fault, Proxy, S3, s3_environment},
     support::{TestApp, command, task},
@@ -215,7 +215,7 @@ async fn store_that_fails_refuses_writes_in_sync() {
         hive.proxy.set(fault);
         // On the disk of the hive only.
         let answer = app.post("/api/v1/tasks/submit", &task("second")).await;
-        answer.refuses(503, "outcome_unknown");
+        is_refused_for_the_archive(&answer);
         until_failing(app, words).await;
         let answer = app.post("/api/v1/tasks/submit", &task("third")).await;
         assert!(!answer.header("retry-after").is_empty());

@@ -81,10 +81,12 @@ impl Store {
 
     /// Commits a change, and returns the state after it.
     pub(crate) fn commit(&mut self, sql: &str) -> u64 {
-        self.db
-            .execute_batch(&format!("BEGIN; {sql}; COMMIT"))
-            .unwrap();
         self.seq += 1;
+        // Each commit of a hive changes something: it records an event.
+        let event = format!("PRAGMA user_version = {}", self.seq);
+        self.db
+            .execute_batch(&format!("BEGIN; {sql}; {event}; COMMIT"))
+            .unwrap();
         self.commits.push(Commit {
             frame: self.end().unwrap().frames,
             seq: self.seq,
