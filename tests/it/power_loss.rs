@@ -210,8 +210,7 @@ async fn lose_power(mode: &str, seed: u64) {
     fs::remove_dir_all(dir.path().join("again")).unwrap();
 }
 
-/// Loses power a few times, at random moments; `DEIA_SCALE=long` does so 200 times, which takes
-/// an hour.
+/// Loses power a few times, at random moments; `DEIA_SCALE=long` does so 200 times.
 #[tokio::test]
 async fn hive_and_archive_keep_their_promises_when_power_is_lost() {
     let is_long = std::env::var_os("DEIA_SCALE").is_some_and(|it| it == "long");
